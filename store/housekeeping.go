@@ -15,6 +15,7 @@ var housekeepingTables = map[string]bool{
 	"notice":         true, // delivery marks; the rows themselves are queued by their cause
 	"mailbox":        true, // the demonstration's local mails
 	"dkim_key":       true,
+	"seen":           true, // when and where a session, device or key was last used
 	"used_assertion": true, // service tokens that were seen
 	"river_job":      true,
 }

@@ -60,8 +60,9 @@ CREATE TABLE entry_text (
     PRIMARY KEY (account_id, seq)
 );
 
--- Refusals, added up per actor, act and minute (rule 4). account_id is empty where the act named no
--- account that exists.
+-- Refusals, added up per actor, act and minute (rule 4). Where no account has the name that was
+-- given, account_id is "?" and a keyed hash of the name, so that guessing at an unknown name meets
+-- the same limit as guessing at a known one.
 CREATE TABLE refusal (
     account_id TEXT NOT NULL,
     actor      TEXT NOT NULL,

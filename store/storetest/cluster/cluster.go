@@ -54,14 +54,13 @@ type Cluster struct {
 // files. initdb runs in here too, so that nothing is left behind when the owner dies during it.
 const watch = `
 bin=$1 dir=$2 sync=$3; shift 3
-"$bin/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C $sync >"$dir/log" 2>&1 </dev/null &&
-	"$bin/postgres" -D "$dir/data" "$@" >>"$dir/log" 2>&1 </dev/null &
-server=$!
 trap '' INT TERM HUP
-cat >/dev/null
-kill -TERM $server 2>/dev/null
-[ -s "$dir/data/postmaster.pid" ] && kill -QUIT "$(head -n 1 "$dir/data/postmaster.pid")" 2>/dev/null
-wait $server
+"$bin/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C $sync >"$dir/log" 2>&1 </dev/null && {
+	"$bin/postgres" -D "$dir/data" "$@" >>"$dir/log" 2>&1 </dev/null &
+	cat >/dev/null
+	kill -QUIT $!
+	wait $!
+} 2>/dev/null
 rm -rf "$dir"
 `
 

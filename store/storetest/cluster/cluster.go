@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sys/unix"
 )
 
 // startLimit bounds how long a server may take from initdb to its first answer. A loaded CI
@@ -71,7 +72,7 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp(home(), "holdfast-pg-")
+	dir, err := os.MkdirTemp(home(o.Durable), "holdfast-pg-")
 	if err != nil {
 		return nil, fmt.Errorf("private PostgreSQL: %w", err)
 	}
@@ -139,7 +140,7 @@ func arguments(dir string, o Options) []string {
 		}
 		set["wal_level"] = "minimal"
 		set["max_wal_senders"] = "0"
-		set["max_wal_size"] = "4GB"
+		set["max_wal_size"] = "256MB"
 	}
 	for name, value := range o.Settings {
 		set[name] = value
@@ -199,10 +200,20 @@ func (c *Cluster) Stop() {
 	<-c.done
 }
 
-// home is where servers keep their files: short, because a socket's whole path may have 107 bytes
-// at most, and open to the user postgres, which a TMPDIR below root's home is not.
-func home() string {
-	if dir := os.TempDir(); len(dir) <= 40 && (os.Getuid() != 0 || strings.HasPrefix(dir, "/tmp") || strings.HasPrefix(dir, "/var/tmp") || strings.HasPrefix(dir, "/dev/shm")) {
+// memory is the free space, in bytes, that makes the memory file system worth using: databases of
+// tests are about 8 MB each, and few live at the same time.
+const memory = 1 << 30
+
+// home is where servers keep their files. One that need not be durable lives in memory where there
+// is room, because making a database means making a thousand files. Otherwise the path must be
+// short, because a socket's whole path may have 107 bytes, and open to the user postgres.
+func home(durable bool) string {
+	var shm unix.Statfs_t
+	if !durable && unix.Statfs("/dev/shm", &shm) == nil && shm.Bavail*uint64(shm.Bsize) >= memory &&
+		unix.Access("/dev/shm", unix.W_OK) == nil {
+		return "/dev/shm"
+	}
+	if dir := os.TempDir(); os.Getuid() != 0 && len(dir) <= 60 {
 		return dir
 	}
 	return "/tmp"

@@ -75,7 +75,10 @@ const (
 
 // HolderServiceClient is a client for the holdfast.v1.HolderService service.
 type HolderServiceClient interface {
+	// SignIn gives a session for a mail address and password. A wrong address and a wrong password
+	// get the same answer.
 	SignIn(context.Context, *connect.Request[v1.SignInRequest]) (*connect.Response[v1.SignInResponse], error)
+	// SignOut ends the session that asks.
 	SignOut(context.Context, *connect.Request[v1.SignOutRequest]) (*connect.Response[v1.SignOutResponse], error)
 	// Freeze closes every exit. It returns when the freeze is acknowledged. Freezing a frozen
 	// account succeeds and says so.
@@ -87,14 +90,24 @@ type HolderServiceClient interface {
 	RequestFreezeLink(context.Context, *connect.Request[v1.RequestFreezeLinkRequest]) (*connect.Response[v1.RequestFreezeLinkResponse], error)
 	// FreezeWithLink presses the link of a security mail.
 	FreezeWithLink(context.Context, *connect.Request[v1.FreezeWithLinkRequest]) (*connect.Response[v1.FreezeWithLinkResponse], error)
+	// GetStatus returns how the account is protected now.
 	GetStatus(context.Context, *connect.Request[v1.GetStatusRequest]) (*connect.Response[v1.GetStatusResponse], error)
+	// ChangePassword sets a new password and ends every other session. API keys go on living: the
+	// answer says how many.
 	ChangePassword(context.Context, *connect.Request[v1.ChangePasswordRequest]) (*connect.Response[v1.ChangePasswordResponse], error)
+	// ListDevices returns the devices that are signed in or remembered.
 	ListDevices(context.Context, *connect.Request[v1.ListDevicesRequest]) (*connect.Response[v1.ListDevicesResponse], error)
+	// RemoveDevice ends the sessions of a device and forgets it.
 	RemoveDevice(context.Context, *connect.Request[v1.RemoveDeviceRequest]) (*connect.Response[v1.RemoveDeviceResponse], error)
+	// RemoveAllDevices ends the sessions of all devices and forgets them.
 	RemoveAllDevices(context.Context, *connect.Request[v1.RemoveAllDevicesRequest]) (*connect.Response[v1.RemoveAllDevicesResponse], error)
+	// CreateKey makes an API key. It reads and trades at once and withdraws after a wait.
 	CreateKey(context.Context, *connect.Request[v1.CreateKeyRequest]) (*connect.Response[v1.CreateKeyResponse], error)
+	// ListKeys returns the API keys that are not deleted.
 	ListKeys(context.Context, *connect.Request[v1.ListKeysRequest]) (*connect.Response[v1.ListKeysResponse], error)
+	// DeleteKey ends an API key for good.
 	DeleteKey(context.Context, *connect.Request[v1.DeleteKeyRequest]) (*connect.Response[v1.DeleteKeyResponse], error)
+	// DeleteAllKeys ends all API keys for good.
 	DeleteAllKeys(context.Context, *connect.Request[v1.DeleteAllKeysRequest]) (*connect.Response[v1.DeleteAllKeysResponse], error)
 }
 
@@ -298,7 +311,10 @@ func (c *holderServiceClient) DeleteAllKeys(ctx context.Context, req *connect.Re
 
 // HolderServiceHandler is an implementation of the holdfast.v1.HolderService service.
 type HolderServiceHandler interface {
+	// SignIn gives a session for a mail address and password. A wrong address and a wrong password
+	// get the same answer.
 	SignIn(context.Context, *connect.Request[v1.SignInRequest]) (*connect.Response[v1.SignInResponse], error)
+	// SignOut ends the session that asks.
 	SignOut(context.Context, *connect.Request[v1.SignOutRequest]) (*connect.Response[v1.SignOutResponse], error)
 	// Freeze closes every exit. It returns when the freeze is acknowledged. Freezing a frozen
 	// account succeeds and says so.
@@ -310,14 +326,24 @@ type HolderServiceHandler interface {
 	RequestFreezeLink(context.Context, *connect.Request[v1.RequestFreezeLinkRequest]) (*connect.Response[v1.RequestFreezeLinkResponse], error)
 	// FreezeWithLink presses the link of a security mail.
 	FreezeWithLink(context.Context, *connect.Request[v1.FreezeWithLinkRequest]) (*connect.Response[v1.FreezeWithLinkResponse], error)
+	// GetStatus returns how the account is protected now.
 	GetStatus(context.Context, *connect.Request[v1.GetStatusRequest]) (*connect.Response[v1.GetStatusResponse], error)
+	// ChangePassword sets a new password and ends every other session. API keys go on living: the
+	// answer says how many.
 	ChangePassword(context.Context, *connect.Request[v1.ChangePasswordRequest]) (*connect.Response[v1.ChangePasswordResponse], error)
+	// ListDevices returns the devices that are signed in or remembered.
 	ListDevices(context.Context, *connect.Request[v1.ListDevicesRequest]) (*connect.Response[v1.ListDevicesResponse], error)
+	// RemoveDevice ends the sessions of a device and forgets it.
 	RemoveDevice(context.Context, *connect.Request[v1.RemoveDeviceRequest]) (*connect.Response[v1.RemoveDeviceResponse], error)
+	// RemoveAllDevices ends the sessions of all devices and forgets them.
 	RemoveAllDevices(context.Context, *connect.Request[v1.RemoveAllDevicesRequest]) (*connect.Response[v1.RemoveAllDevicesResponse], error)
+	// CreateKey makes an API key. It reads and trades at once and withdraws after a wait.
 	CreateKey(context.Context, *connect.Request[v1.CreateKeyRequest]) (*connect.Response[v1.CreateKeyResponse], error)
+	// ListKeys returns the API keys that are not deleted.
 	ListKeys(context.Context, *connect.Request[v1.ListKeysRequest]) (*connect.Response[v1.ListKeysResponse], error)
+	// DeleteKey ends an API key for good.
 	DeleteKey(context.Context, *connect.Request[v1.DeleteKeyRequest]) (*connect.Response[v1.DeleteKeyResponse], error)
+	// DeleteAllKeys ends all API keys for good.
 	DeleteAllKeys(context.Context, *connect.Request[v1.DeleteAllKeysRequest]) (*connect.Response[v1.DeleteAllKeysResponse], error)
 }
 

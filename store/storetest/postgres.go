@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -38,7 +39,12 @@ type server struct {
 }
 
 var (
-	quickServer   = sync.OnceValues(func() (*server, error) { return begin(os.Getenv(environment), false) })
+	quickServer = sync.OnceValues(func() (*server, error) {
+		// Not os.Getenv: go test notes what that reads and would run every test again because the
+		// server has another address, which says nothing about the test.
+		admin, _ := syscall.Getenv(environment)
+		return begin(admin, false)
+	})
 	durableServer = sync.OnceValues(func() (*server, error) { return begin("", true) })
 )
 

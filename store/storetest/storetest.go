@@ -13,6 +13,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -93,6 +94,23 @@ func Cluster(t testing.TB, o cluster.Options) (dsn string, c *cluster.Cluster) {
 	s := &server{admin: c.DSN("postgres")}
 	t.Cleanup(s.close)
 	return s.database(t), c
+}
+
+// Runs returns how many runs a seeded test does: usual, a tenth of it with -short, and as many as
+// HOLDFAST_RUNS says where that is set (`make soak`).
+func Runs(t testing.TB, usual int) int {
+	t.Helper()
+	if text := os.Getenv("HOLDFAST_RUNS"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			t.Fatalf("HOLDFAST_RUNS=%q is not a number of runs", text)
+		}
+		return n
+	}
+	if testing.Short() {
+		return max(1, usual/10)
+	}
+	return usual
 }
 
 // Keys returns a keyset, the same for all tests of one test binary.

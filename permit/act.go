@@ -81,6 +81,7 @@ const (
 	DeleteAllKeys     = "delete_all_keys"
 	NewFreezeCode     = "new_freeze_code"
 	QueueMail         = "queue_mail"
+	SendFreezeLink    = "send_freeze_link"
 	Freeze            = "freeze"
 	ProposeRestore    = "propose_restore"
 	ApproveRestore    = "approve_restore"
@@ -135,6 +136,7 @@ var acts = []Kind{
 	{Name: DeleteAllKeys, Class: Closes, By: person},
 	{Name: NewFreezeCode, Exit: SecuritySetting, By: []evidence.Kind{evidence.Holder, evidence.System}, Limit: Limit{10, day}},
 	{Name: QueueMail, Class: Records, By: []evidence.Kind{evidence.System}},
+	{Name: SendFreezeLink, Class: Closes, By: []evidence.Kind{evidence.System}, Limit: Limit{6, time.Hour}},
 	{Name: Freeze, Class: Closes, By: []evidence.Kind{evidence.Holder, evidence.Operator, evidence.Integrator, evidence.Link, evidence.Code}},
 	{Name: ProposeRestore, Class: Records, By: operator},
 	{Name: ApproveRestore, Exit: SupportChange, By: operator},

@@ -1,0 +1,430 @@
+package exchange
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"connectrpc.com/connect"
+
+	holdfastv1 "holdfast/api/holdfast/v1"
+)
+
+// enforcedExits are those that this exchange truly closes itself.
+var enforcedExits = []string{exitOrder, exitOpenOrder, exitPendingWithdrawal, exitInternalTransfer}
+
+// enforcer follows Holdfast's closings and carries them out. What it closes and the receipt
+// for it are written in one transaction with the position of the stream, so a crash at any
+// moment repeats a closing or leaves it done, and the counts stay true.
+type enforcer struct {
+	bell chan struct{}
+	// heard is when the stream last said anything, in microseconds; 0 before the first time.
+	heard atomic.Int64
+
+	mu     sync.Mutex
+	epochs map[string]int64 // highest epoch known of each account
+}
+
+func newEnforcer() *enforcer {
+	return &enforcer{bell: make(chan struct{}, 1), epochs: map[string]int64{}}
+}
+
+const (
+	// silentFor is how long the stream may be silent (its heartbeat comes every five
+	// seconds) before it counts as lost.
+	silentFor = 12 * time.Second
+	// reconnectAfter is the pause before a lost stream is opened again.
+	reconnectAfter = 200 * time.Millisecond
+)
+
+// epochOf returns the highest epoch that this exchange has heard of for the account.
+func (x *Exchange) epochOf(account string) int64 {
+	x.enforcer.mu.Lock()
+	defer x.enforcer.mu.Unlock()
+	return x.enforcer.epochs[account]
+}
+
+// standing returns the stored epoch and whether the account was last heard to be frozen.
+func (t *txn) standing(account string) (epoch int64, frozen bool, err error) {
+	err = t.row(`SELECT epoch, frozen FROM standing WHERE account_id = $1`, account).Scan(&epoch, &frozen)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, false, nil
+	}
+	return epoch, frozen, err
+}
+
+func (x *Exchange) loadEpochs(ctx context.Context) error {
+	type row struct {
+		account string
+		epoch   int64
+	}
+	rows, err := collect(ctx, x.db.read, func(r *sql.Rows) (v row, err error) {
+		err = r.Scan(&v.account, &v.epoch)
+		return v, err
+	}, `SELECT account_id, epoch FROM standing`)
+	if err != nil {
+		return err
+	}
+	x.enforcer.mu.Lock()
+	defer x.enforcer.mu.Unlock()
+	for _, r := range rows {
+		x.enforcer.epochs[r.account] = r.epoch
+	}
+	return nil
+}
+
+// run registers and follows until ctx ends, reconnecting for ever.
+func (e *enforcer) run(ctx context.Context, x *Exchange) {
+	for ctx.Err() == nil {
+		err := e.register(ctx, x)
+		if err == nil {
+			err = e.follow(ctx, x)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		x.log.Warn("holdfast stream lost; reconnecting", "error", err)
+		timer := time.NewTimer(reconnectAfter)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+func (e *enforcer) register(ctx context.Context, x *Exchange) error {
+	ctx, cancel := context.WithTimeout(ctx, x.cfg.HoldfastTimeout)
+	defer cancel()
+	_, err := x.cfg.Guard.RegisterEnforcer(ctx, connect.NewRequest(&holdfastv1.RegisterEnforcerRequest{
+		Title: "Harbour Exchange (example)", Exits: enforcedExits,
+	}))
+	return err
+}
+
+// follow reads one stream to its end. A watchdog ends a stream that has gone silent.
+func (e *enforcer) follow(ctx context.Context, x *Exchange) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	positions, err := x.positions(ctx)
+	if err != nil {
+		return err
+	}
+	watchdog := time.AfterFunc(silentFor, func() { cancel(errors.New("no heartbeat")) })
+	defer watchdog.Stop()
+	stream, err := x.cfg.Guard.Follow(ctx, connect.NewRequest(&holdfastv1.FollowRequest{Positions: positions}))
+	if err != nil {
+		return errors.Join(err, context.Cause(ctx))
+	}
+	defer func() { _ = stream.Close() }()
+	for stream.Receive() {
+		watchdog.Reset(silentFor)
+		m := stream.Msg()
+		if c := m.GetClosing(); c != nil {
+			if err := x.apply(ctx, c, m.GetPositions()); err != nil {
+				return fmt.Errorf("apply a closing: %w", err)
+			}
+		} else if len(m.GetPositions()) > 0 && !slices.Equal(positions, m.GetPositions()) {
+			if err := x.update(ctx, func(t *txn) error { return t.savePositions(m.GetPositions()) }); err != nil {
+				return err
+			}
+		}
+		positions = m.GetPositions()
+		e.heard.Store(micros(x.now()))
+	}
+	return errors.Join(stream.Err(), context.Cause(ctx))
+}
+
+// linked reports whether the stream of closings is alive.
+func (e *enforcer) linked(now time.Time) bool {
+	heard := e.heard.Load()
+	return heard != 0 && now.Sub(fromMicros(heard)) < silentFor
+}
+
+func (x *Exchange) positions(ctx context.Context) ([]int64, error) {
+	var text string
+	err := x.db.read.QueryRowContext(ctx, `SELECT positions FROM follow WHERE id = 1`).Scan(&text)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var p []int64
+	return p, json.Unmarshal([]byte(text), &p)
+}
+
+func (t *txn) savePositions(p []int64) error {
+	text, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	return t.exec(`INSERT INTO follow (id, positions) VALUES (1, $1)
+		ON CONFLICT (id) DO UPDATE SET positions = excluded.positions`, string(text))
+}
+
+// apply carries out one closing. It holds the exchange's lock throughout: when it returns,
+// every order and withdrawal that was allowed in an earlier epoch has either happened
+// before or will be refused by its epoch.
+func (x *Exchange) apply(ctx context.Context, c *holdfastv1.Closing, positions []int64) error {
+	account := c.GetAccountId()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if c.GetEpoch() < x.epochOf(account) {
+		// Out of date: something newer has been applied. Only the place in the stream counts.
+		return x.db.update(ctx, x.now(), func(t *txn) error { return t.savePositions(positions) })
+	}
+	streams := 0
+	switch c.GetKind() {
+	case "freeze":
+		streams = x.streams.terminate(x.now(), func(s *subscription) bool { return s.account == account })
+	case "key_deleted":
+		streams = x.streams.terminate(x.now(), func(s *subscription) bool { return s.account == account && s.keyID == c.GetCredentialId() })
+	}
+	var stopped []order
+	var gone []withdrawal
+	err := x.db.update(ctx, x.now(), func(t *txn) error {
+		stopped, gone = nil, nil
+		frozen := c.GetKind() == "freeze"
+		if c.GetKind() == "freeze" || c.GetKind() == "restore" {
+			err := t.exec(`INSERT INTO standing (account_id, epoch, frozen) VALUES ($1, $2, $3)
+				ON CONFLICT (account_id) DO UPDATE SET epoch = excluded.epoch, frozen = excluded.frozen`,
+				account, c.GetEpoch(), frozen)
+			if err != nil {
+				return err
+			}
+		}
+		if c.GetKind() == "session_ended" {
+			err := t.exec(`DELETE FROM sessions WHERE account_id = $1 AND session_id = $2`, account, c.GetCredentialId())
+			if err != nil {
+				return err
+			}
+		}
+		if frozen {
+			var err error
+			if stopped, err = t.stopOrders(account, c.GetEpoch()); err != nil {
+				return err
+			}
+			if gone, err = t.stopWithdrawals(account, c); err != nil {
+				return err
+			}
+			if err := t.writeReceipts(account, c, streams); err != nil {
+				return err
+			}
+		}
+		return t.savePositions(positions)
+	})
+	if err != nil {
+		return x.settleBook(ctx, err)
+	}
+	x.enforcer.mu.Lock()
+	if c.GetKind() == "freeze" || c.GetKind() == "restore" {
+		x.enforcer.epochs[account] = c.GetEpoch()
+	}
+	x.enforcer.mu.Unlock()
+	for _, o := range stopped {
+		x.books[o.symbol.name].remove(o.side, o.id)
+	}
+	if c.GetKind() == "freeze" {
+		x.log.Info("account frozen", "account", account, "epoch", c.GetEpoch(), "orders", len(stopped),
+			"withdrawals", len(gone), "connections", streams)
+		x.cashier.wake()
+		ring(x.enforcer.bell)
+	}
+	return nil
+}
+
+// stopOrders cancels every open order of the account.
+func (t *txn) stopOrders(account string, epoch int64) ([]order, error) {
+	open, err := openOrders(t.ctx, t, account, "")
+	if err != nil {
+		return nil, err
+	}
+	for i := range open {
+		if err := t.stop(&open[i], statusCanceled, "FROZEN", epoch); err != nil {
+			return nil, err
+		}
+	}
+	return open, nil
+}
+
+// stopWithdrawals ends everything of the account that has not left, whether Holdfast has
+// cancelled it or asks for its recall, and marks what was ended earlier for this freeze.
+func (t *txn) stopWithdrawals(account string, c *holdfastv1.Closing) ([]withdrawal, error) {
+	open, err := collect(t.ctx, t, scanWithdrawalRow, `SELECT `+withdrawalColumns+` FROM withdrawals
+		WHERE account_id = $1 AND state IN ($2, $3)`, account, withdrawalRequesting, withdrawalPending)
+	if err != nil {
+		return nil, err
+	}
+	for i := range open {
+		report, reason := "", "Stopped because the account is frozen"
+		if slices.Contains(c.GetRecallWithdrawalIds(), open[i].holdfastID) {
+			report, reason = reportFail, "Recalled before it was sent: the account is frozen"
+		}
+		if err := t.giveBack(&open[i], withdrawalCancelled, reason, report, c.GetEpoch()); err != nil {
+			return nil, err
+		}
+	}
+	for _, id := range slices.Concat(c.GetCancelledWithdrawalIds(), c.GetRecallWithdrawalIds()) {
+		err := t.exec(`UPDATE withdrawals SET stop_epoch = $3 WHERE account_id = $1 AND holdfast_id = $2 AND state = $4`,
+			account, id, c.GetEpoch(), withdrawalCancelled)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return open, nil
+}
+
+// writeReceipts records what was stopped for each exit that Holdfast waits for. The counts
+// are read from the rows that this freeze stopped, so a repeat of the closing comes to the
+// same ones; only connections are counted as they close.
+func (t *txn) writeReceipts(account string, c *holdfastv1.Closing, streams int) error {
+	for _, exit := range c.GetExits() {
+		var n int
+		var what []string
+		var err error
+		switch exit {
+		case exitOrder:
+			n = streams
+			what = []string{"No new orders. " + count(streams, "open connection") + " closed"}
+		case exitOpenOrder:
+			n, what, err = t.stoppedOrders(account, c.GetEpoch())
+		case exitPendingWithdrawal:
+			n, what, err = t.stoppedWithdrawals(account, c.GetEpoch(), false)
+		case exitInternalTransfer:
+			n, what, err = t.stoppedWithdrawals(account, c.GetEpoch(), true)
+		default:
+			continue // not ours to answer for
+		}
+		if err != nil {
+			return err
+		}
+		err = t.exec(`INSERT INTO receipts (account_id, epoch, exit, stopped, detail, state) VALUES ($1, $2, $3, $4, $5, 'waiting')
+			ON CONFLICT (account_id, epoch, exit) DO UPDATE SET state = 'waiting',
+			stopped = max(stopped, excluded.stopped),
+			detail = CASE WHEN excluded.stopped < stopped THEN detail ELSE excluded.detail END`,
+			account, c.GetEpoch(), exit, n, strings.Join(what, ""))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *txn) stoppedOrders(account string, epoch int64) (int, []string, error) {
+	orders, err := collect(t.ctx, t, scanOrderRow, `SELECT `+orderColumns+` FROM orders
+		WHERE account_id = $1 AND stop_epoch = $2`, account, epoch)
+	if err != nil {
+		return 0, nil, err
+	}
+	sums := map[string]Amount{}
+	for _, o := range orders {
+		left := o.quantity.Sub(o.filled)
+		asset := o.symbol.pays(o.side)
+		if o.side == buy {
+			left = left.Mul(o.price)
+		}
+		sums[asset] = sums[asset].Add(left)
+	}
+	return len(orders), tally(len(orders), "open order", sums), nil
+}
+
+func (t *txn) stoppedWithdrawals(account string, epoch int64, internal bool) (int, []string, error) {
+	all, err := collect(t.ctx, t, scanWithdrawalRow, `SELECT `+withdrawalColumns+` FROM withdrawals
+		WHERE account_id = $1 AND stop_epoch = $2 AND internal = $3 AND state = $4`, account, epoch, internal, withdrawalCancelled)
+	if err != nil {
+		return 0, nil, err
+	}
+	sums := map[string]Amount{}
+	for _, w := range all {
+		sums[w.asset.name] = sums[w.asset.name].Add(w.amount)
+	}
+	noun := "pending withdrawal"
+	if internal {
+		noun = "pending transfer"
+	}
+	return len(all), tally(len(all), noun, sums), nil
+}
+
+// tally writes "2 open orders cancelled: 0.41 BTC, 1200 USDT stayed here".
+func tally(n int, noun string, sums map[string]Amount) []string {
+	if n == 0 {
+		return []string{"No " + noun + " was waiting"}
+	}
+	var parts []string
+	for _, a := range assets {
+		if s := sums[a.name]; s.Sign() > 0 {
+			parts = append(parts, s.String()+" "+a.name)
+		}
+	}
+	return []string{count(n, noun), " cancelled: ", strings.Join(parts, ", "), " stayed here"}
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// deliver sends waiting receipts until ctx ends.
+func (e *enforcer) deliver(ctx context.Context, x *Exchange) {
+	for ctx.Err() == nil {
+		pause := idleFor
+		if err := x.sendReceipts(ctx); err != nil {
+			x.log.Warn("receipts wait", "error", err)
+			pause = retryEvery
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+		case <-e.bell:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+func (x *Exchange) sendReceipts(ctx context.Context) error {
+	waiting, err := collect(ctx, x.db.read, func(r *sql.Rows) (*holdfastv1.SubmitReceiptRequest, error) {
+		m := &holdfastv1.SubmitReceiptRequest{}
+		var account string
+		err := r.Scan(&account, &m.Epoch, &m.Exit, &m.Stopped, &m.Detail)
+		m.Account = accountRef(account)
+		return m, err
+	}, `SELECT account_id, epoch, exit, stopped, detail FROM receipts WHERE state = 'waiting' ORDER BY rowid`)
+	if err != nil {
+		return err
+	}
+	for _, m := range waiting {
+		asking, cancel := context.WithTimeout(ctx, x.cfg.HoldfastTimeout)
+		_, err := x.cfg.Guard.SubmitReceipt(asking, connect.NewRequest(m))
+		cancel()
+		state := "sent"
+		switch {
+		case err == nil:
+		case connect.CodeOf(err) == connect.CodeFailedPrecondition, connect.CodeOf(err) == connect.CodeNotFound,
+			connect.CodeOf(err) == connect.CodeInvalidArgument:
+			// Another epoch holds by now: its own receipts follow.
+			x.log.Info("receipt no longer wanted", "exit", m.GetExit(), "epoch", m.GetEpoch(), "error", err)
+			state = "refused"
+		default:
+			return err
+		}
+		err = x.db.update(ctx, x.now(), func(t *txn) error {
+			return t.exec(`UPDATE receipts SET state = $4 WHERE account_id = $1 AND epoch = $2 AND exit = $3 AND stopped = $5`,
+				m.GetAccount().GetAccountId(), m.GetEpoch(), m.GetExit(), state, m.GetStopped())
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

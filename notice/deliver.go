@@ -65,7 +65,7 @@ func (p *Post) join() error {
 		},
 		Workers: workers,
 		// A burst of commits is one look at the queue; the first is looked for at once.
-		FetchCooldown:               20 * time.Millisecond,
+		FetchCooldown:               5 * time.Millisecond,
 		FetchPollInterval:           p.c.Poll,
 		JobTimeout:                  jobTimeout,
 		RescueStuckJobsAfter:        rescueAfter,

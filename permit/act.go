@@ -66,13 +66,16 @@ const (
 	EnterSession      = "sign_in"
 	EnterProtective   = "sign_in_protective"
 	HandOver          = "hand_over"
+	RedeemHandOver    = "redeem"
 	LeaveSession      = "sign_out"
 	RememberDevice    = "remember_device"
 	RemoveDevice      = "remove_device"
 	RemoveAllDevices  = "remove_all_devices"
 	ChangePassword    = "change_password"
+	RequestCode       = "request_code"
 	ResetPassword     = "reset_password"
 	ChangeMail        = "change_mail"
+	ConfirmMail       = "confirm_mail"
 	SetPhone          = "set_phone"
 	SetLimit          = "set_limit"
 	CreateKey         = "create_key"
@@ -121,13 +124,16 @@ var acts = []Kind{
 	{Name: EnterSession, Exit: SignIn, By: stranger, Limit: Limit{10, 15 * time.Minute}},
 	{Name: EnterProtective, Exit: SignIn, By: []evidence.Kind{evidence.Nobody, evidence.Code, evidence.System}, Protective: true, Limit: Limit{10, 15 * time.Minute}},
 	{Name: HandOver, Exit: Session, By: person, Limit: Limit{120, time.Hour}},
+	{Name: RedeemHandOver, Exit: Session, By: platform, Limit: Limit{120, time.Hour}},
 	{Name: LeaveSession, Class: Closes, By: []evidence.Kind{evidence.Holder, evidence.Integrator}},
 	{Name: RememberDevice, Exit: RememberedDevice, By: person, Limit: Limit{30, day}},
 	{Name: RemoveDevice, Class: Closes, By: person},
 	{Name: RemoveAllDevices, Class: Closes, By: person},
 	{Name: ChangePassword, Exit: SecuritySetting, By: person, Protective: true, Limit: Limit{20, time.Hour}},
+	{Name: RequestCode, Exit: SecuritySetting, By: person, Protective: true, Limit: Limit{6, time.Hour}},
 	{Name: ResetPassword, Exit: SecuritySetting, By: []evidence.Kind{evidence.Link}, Limit: Limit{10, time.Hour}},
 	{Name: ChangeMail, Exit: SecuritySetting, By: person, Limit: Limit{5, day}},
+	{Name: ConfirmMail, Exit: SecuritySetting, By: []evidence.Kind{evidence.Link}, Limit: Limit{10, day}},
 	{Name: SetPhone, Exit: SecuritySetting, By: person, Limit: Limit{10, day}},
 	{Name: SetLimit, Exit: SecuritySetting, By: person, Limit: Limit{20, day}},
 	{Name: CreateKey, Exit: SecuritySetting, By: person, Limit: Limit{30, day}},

@@ -20,9 +20,12 @@ const MaxBody = 1 << 20
 const Policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"manifest-src 'self'; worker-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// SandboxPolicy is for showing a document that we did not write, such as a mail's HTML part,
-// in a frame of our own: it may style itself, and do nothing.
-const SandboxPolicy = "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'; frame-ancestors 'self'; sandbox"
+// Sandbox marks an answer as a document that we did not write, such as a mail's HTML part, to
+// be shown in a frame of our own: it may style itself, and do nothing.
+func Sandbox(w http.ResponseWriter) {
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'; frame-ancestors 'self'; sandbox")
+	w.Header().Set("X-Frame-Options", "SAMEORIGIN")
+}
 
 // AllowFormTo lets the forms of this one page lead on to another origin after our own
 // answer. Browsers hold a redirect after a form against form-action too, so a sign-in that

@@ -1,0 +1,185 @@
+package holder
+
+import (
+	"time"
+
+	"holdfast/web/page"
+)
+
+// activityPage is what moved, who signed in and what was changed.
+type activityPage struct {
+	page.Frame
+	Kind  string
+	Kinds []page.Way
+	Days  []activityDay
+	Empty page.Empty
+	Older page.Part
+}
+
+type activityDay struct {
+	Day     page.Moment
+	Entries page.Timeline
+}
+
+var activityKinds = []page.Way{
+	{Href: "/activity", Label: "All"},
+	{Href: "/activity?kind=movement", Label: "Movements"},
+	{Href: "/activity?kind=sign_in", Label: "Sign-ins"},
+	{Href: "/activity?kind=change", Label: "Changes"},
+}
+
+func activity(v view, kind string, hs []happening, older string) *activityPage {
+	p := &activityPage{Frame: v.frame("Activity", "/activity"), Kind: "All", Kinds: activityKinds,
+		Empty: page.Empty{Icon: "inbox", Title: "Nothing here yet", Text: "What happens from now on is recorded here and cannot be removed."}}
+	switch kind {
+	case "movement":
+		p.Kind = "Movements"
+	case "sign_in":
+		p.Kind = "Sign-ins"
+	case "change":
+		p.Kind = "Changes"
+	}
+	var day []happening
+	flush := func() {
+		if len(day) > 0 {
+			p.Days = append(p.Days, activityDay{page.Moment{At: day[0].At, Only: "date"}, timeline(day, v.Protection.Frozen())})
+			day = nil
+		}
+	}
+	for _, h := range hs {
+		if len(day) > 0 && !sameDay(day[0].At, h.At) {
+			flush()
+		}
+		day = append(day, h)
+	}
+	flush()
+	if older != "" {
+		p.Older = page.Button{Label: "Show older"}.Quiet().To(older)
+	}
+	return p
+}
+
+func sameDay(a, b time.Time) bool {
+	return a.UTC().Truncate(24 * time.Hour).Equal(b.UTC().Truncate(24 * time.Hour))
+}
+
+// timeline shows happenings; those that a thief could have done carry "This wasn't me", as
+// long as the account is not frozen yet.
+func timeline(hs []happening, frozen bool) page.Timeline {
+	var out page.Timeline
+	for _, h := range hs {
+		e := page.Entry{At: page.Moment{At: h.At}}
+		because := ""
+		switch h.Kind {
+		case "movement":
+			e, because = movementEntry(h)
+		case "sign_in":
+			e.Icon, e.Title, because = "log-in", "Signed in", "unknown_sign_in"
+			if h.Refused {
+				e.Icon, e.Title, e.Tone = "user-x", "A sign-in was refused", page.Wait
+			}
+		default:
+			e.Icon, e.Title, because = changeWords(h.Name)
+			if h.Refused {
+				e.Title, e.Tone, because = "Refused: "+lower(e.Title), page.Wait, ""
+			}
+		}
+		e.At = page.Moment{At: h.At}
+		if h.Device != (device{}) {
+			e.Lines = append(e.Lines, shownDevice(h.Device))
+		}
+		if h.Actor != "" {
+			e.Lines = append(e.Lines, page.Text("By "+h.Actor))
+		}
+		if because != "" && !frozen {
+			e.Acts = page.Actions{page.Button{Label: "This wasn’t me", Icon: "user-x"}.Quiet().Smaller().On(": " + e.Title).To("/freeze?because=" + because)}
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+func movementEntry(h happening) (page.Entry, string) {
+	a := page.Amount{Number: h.Delta, Asset: h.Asset, Signed: true}
+	e := page.Entry{Icon: "arrow-down-left"}
+	because := ""
+	if a.Out() {
+		e.Icon, because = "arrow-up-right", "missing_money"
+	}
+	name := map[string]string{"deposit": "Deposit", "withdrawal": "Withdrawal", "transfer_in": "Transfer received", "transfer_out": "Transfer sent", "trade": "Trade", "fee": "Fee", "reversal": "Reversal"}[h.Name]
+	if name == "" {
+		name = "Movement"
+	}
+	if h.Name == "trade" {
+		e.Icon = "repeat"
+	}
+	e.Title = name + ": " + a.Grouped() + " " + h.Asset
+	e.Lines = []page.Part{page.Text("Balance " + page.Amount{Number: h.Before}.Grouped() + " → " + page.Amount{Number: h.After}.Grouped() + " " + h.Asset)}
+	if h.Detail != "" {
+		e.Lines = append(e.Lines, page.Text(page.Clip(h.Detail, 200)))
+	}
+	if h.Gap {
+		e.Tone = page.Wait
+		e.Lines = append(e.Lines, page.Text("The balance before it is not what the last movement left. Something is missing from this list."))
+	}
+	return e, because
+}
+
+// changeWords says an act in the evidence as people do, and whether it is a reason to freeze.
+func changeWords(act string) (icon, words, because string) {
+	switch act {
+	case "freeze":
+		return "snowflake", "Account frozen", ""
+	case "approve_restore":
+		return "shield", "Account opened again", "other"
+	case "propose_restore":
+		return "shield", "Opening the account was proposed", "other"
+	case "change_password":
+		return "lock", "Password changed", "other"
+	case "reset_password":
+		return "lock", "Password reset by mail", "other"
+	case "create_key":
+		return "key-round", "API key made", "other"
+	case "enable_key":
+		return "key-round", "API key put to work again", "other"
+	case "delete_key":
+		return "trash-2", "API key deleted", ""
+	case "delete_all_keys":
+		return "trash-2", "All API keys deleted", ""
+	case "remove_device":
+		return "monitor", "Device removed", ""
+	case "remove_all_devices":
+		return "monitor", "All other devices removed", ""
+	case "remember_device":
+		return "monitor", "Device remembered", "unknown_sign_in"
+	case "change_mail":
+		return "mail", "Mail address changed", "other"
+	case "set_phone":
+		return "smartphone", "Phone number set", "other"
+	case "set_limit":
+		return "scale", "Alert limit changed", "other"
+	case "new_freeze_code":
+		return "printer", "New freeze code made", "other"
+	case "verify_mail":
+		return "mail", "Mail address confirmed", ""
+	case "sign_out":
+		return "log-out", "Signed out", ""
+	case "request_withdrawal":
+		return "arrow-up-right", "Withdrawal requested", "missing_money"
+	case "request_transfer":
+		return "arrow-up-right", "Transfer requested", "missing_money"
+	case "confirm_withdrawal":
+		return "arrow-up-right", "Withdrawal confirmed", "missing_money"
+	case "settle_withdrawal":
+		return "arrow-up-right", "Withdrawal sent", "missing_money"
+	case "fail_withdrawal":
+		return "x", "Withdrawal not sent", ""
+	case "place_hold":
+		return "hourglass", "Withdrawals held", ""
+	case "raise_sign":
+		return "triangle-alert", "Something unusual was noticed", "other"
+	case "dismiss_sign":
+		return "check", "You said it was you", "other"
+	}
+	return "info", "Account changed", ""
+}

@@ -1,0 +1,79 @@
+package holder
+
+import (
+	"holdfast/web/page"
+)
+
+// overviewPage answers "what is blocked, until when, why, what lifts it", and leads on.
+type overviewPage struct {
+	page.Frame
+	Heading, Lede string
+	Next          page.Part
+	Receipts      *page.Receipts
+	Left          page.Part
+	Balances      page.Part
+	Rows          page.LinkRows
+	Lately        page.Timeline
+	Quiet         page.Empty
+}
+
+// summary is what the overview tells of the rest.
+type summary struct {
+	Devices, Keys int
+	LastSignIn    happening
+	Balances      []balance
+	Lately        []happening
+}
+
+func overview(v view, s summary) *overviewPage {
+	p := &overviewPage{Frame: v.frame("Overview", "/"), Quiet: page.Empty{Icon: "inbox", Title: "Nothing yet", Text: "Sign-ins, movements and changes appear here as they happen."}}
+	switch {
+	case v.Protection.Frozen():
+		p.Heading, p.Lede = "Your account is safe now", frozenLede(v.Protection)
+		p.Next = page.Actions{page.Button{Label: "Go on: change your password", Icon: "arrow-right"}.To("/respond")}
+		p.Receipts = receipts(v.Protection, "/freeze/receipts")
+		p.Left = left(v.Protection.MayHaveLeft)
+		p.Refresh = refresh(v.Protection)
+	case len(v.Protection.Blocks) > 0:
+		p.Heading, p.Lede = "Some things wait", "Everything else works as usual."
+	case len(v.Signs) > 0:
+		p.Heading, p.Lede = "Was it you?", "Look at what is said above. If it was not you, freeze now and ask later."
+	default:
+		p.Heading, p.Lede = "Nothing is blocked", "Everything works as usual. If anything looks wrong, freeze first and ask later."
+	}
+	if len(s.Balances) > 0 {
+		var f page.Facts
+		for _, b := range s.Balances {
+			f = append(f, page.Fact{Term: b.Asset, Value: page.Amount{Number: b.Amount, Asset: b.Asset}})
+		}
+		p.Balances = page.Card{Facts: f}
+	}
+	p.Rows = page.LinkRows{
+		{Href: "/devices", Icon: "monitor", Label: count(s.Devices, "device", "devices"), Text: lastSignIn(s.LastSignIn)},
+		{Href: "/keys", Icon: "key-round", Label: count(s.Keys, "API key", "API keys"), Text: keysLine(s.Keys, v.Protection.Frozen())},
+		{Href: "/security", Icon: "shield", Label: "Security", Text: "Password, freeze code, limits"},
+	}
+	p.Lately = timeline(s.Lately, v.Protection.Frozen())
+	return p
+}
+
+func lastSignIn(h happening) string {
+	if h.At.IsZero() {
+		return "See where you are signed in"
+	}
+	text := "Last sign-in: " + shownDevice(h.Device).Name()
+	if h.Device.Place != "" {
+		text += ", " + h.Device.Place
+	}
+	return text
+}
+
+func keysLine(n int, frozen bool) string {
+	switch {
+	case n == 0:
+		return "Programs cannot act for you"
+	case frozen:
+		return "Suspended by the freeze"
+	}
+	return "Programs that can act for you"
+}

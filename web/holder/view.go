@@ -1,0 +1,279 @@
+package holder
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"holdfast/web/page"
+)
+
+// view is who looks at a page and how their account stands: what every signed-in page shows
+// around its own content.
+type view struct {
+	Mail       string
+	Protective bool
+	Protection protection
+	Signs      []sign
+	Demo       bool
+	Dir        string
+	// Said is the code of what was just done, from the address.
+	Said string
+}
+
+var ways = []page.Way{
+	{Href: "/", Label: "Overview", Icon: "house"},
+	{Href: "/activity", Label: "Activity", Icon: "activity"},
+	{Href: "/devices", Label: "Devices", Icon: "monitor"},
+	{Href: "/keys", Label: "API keys", Icon: "key-round"},
+	{Href: "/security", Label: "Security", Icon: "shield"},
+}
+
+// frame is the page around the content for somebody who is signed in.
+func (v view) frame(title, here string) page.Frame {
+	f := page.Frame{Title: title, Holder: v.Mail, Here: here, Ways: ways, Freeze: page.FreezeOpen, Demo: v.Demo, Dir: v.Dir}
+	if v.Protection.Frozen() {
+		f.Freeze = page.FreezeDone
+	}
+	if said, ok := saids[v.Said]; ok {
+		f.States = append(f.States, page.Banner{Title: said})
+	}
+	f.States = append(f.States, v.states(here == "/")...)
+	return f
+}
+
+// quiet is the frame of the guided response and of the receipts, which say the state themselves.
+func (v view) quiet(title, here string) page.Frame {
+	signs := v.Signs
+	v.Signs = nil
+	f := v.frame(title, here)
+	f.States = nil
+	v.Signs = signs
+	return f
+}
+
+// outside is the frame for somebody who is not signed in.
+func (v view) outside(title string) page.Frame {
+	f := page.Frame{Title: title, Demo: v.Demo, Dir: v.Dir}
+	if said, ok := saids[v.Said]; ok {
+		f.States = append(f.States, page.Banner{Title: said})
+	}
+	return f
+}
+
+// saids is what a page says after a press that led back to it. The address carries the code,
+// never the words.
+var saids = map[string]string{
+	"signed-out":      "You are signed out.",
+	"device-removed":  "Removed. That device is signed out.",
+	"devices-removed": "Removed. Every other device is signed out.",
+	"key-deleted":     "Deleted. Programs that used that key have stopped working.",
+	"keys-deleted":    "Deleted. No key works any more.",
+	"key-enabled":     "The key works again.",
+	"password":        "Your password is changed. Every other device is signed out.",
+	"password-set":    "Your password is set. Sign in with it.",
+	"keys-kept":       "Your API keys are as they were.",
+	"sign-dismissed":  "Thank you. We have noted that it was you.",
+	"limit":           "Saved.",
+	"phone":           "Saved.",
+}
+
+// states are the banners on top: frozen, held, or a sign that wants an answer.
+func (v view) states(full bool) []page.Banner {
+	var out []page.Banner
+	if p := v.Protection; p.Frozen() {
+		out = append(out, frozenBanner(p, full))
+	} else {
+		for _, s := range v.Signs {
+			out = append(out, signBanner(s))
+		}
+		out = append(out, heldBanners(p.Blocks)...)
+	}
+	return out
+}
+
+func frozenBanner(p protection, full bool) page.Banner {
+	b := page.Banner{Tone: page.Safe, Title: "Your account is frozen. Nothing can leave it."}
+	if !p.Contained {
+		b.Tone = page.Wait
+		b.Text = []string{waitingFor(p)}
+	}
+	b.Facts = page.Facts{{Term: "Since", Value: page.Moment{At: p.FrozenAt}}}
+	if len(p.Blocks) > 0 {
+		b.Facts = append(b.Facts, page.Fact{Term: "What lifts it", Value: page.Text(p.Blocks[0].Lifts)})
+	}
+	if full {
+		b.Facts = append(page.Facts{{Term: "What", Value: page.Text(blocked(p.Blocks))}}, b.Facts...)
+	}
+	return b
+}
+
+// waitingFor names who has not confirmed yet.
+func waitingFor(p protection) string {
+	var names []string
+	open := 0
+	for _, r := range p.Receipts {
+		if r.ClosedAt.IsZero() {
+			open++
+			if r.Enforcer != "" && !strings.Contains(strings.Join(names, "\n"), r.Enforcer) {
+				names = append(names, r.Enforcer)
+			}
+		}
+	}
+	return fmt.Sprintf("%s not confirmed yet. We are waiting for %s.", count(open, "exit is", "exits are"), list(names))
+}
+
+// heldBanners says each hold once, with all that it covers.
+func heldBanners(blocks []block) []page.Banner {
+	var out []page.Banner
+	var seen []block
+next:
+	for _, b := range blocks {
+		for _, s := range seen {
+			if s.Kind == b.Kind && s.Until.Equal(b.Until) {
+				continue next
+			}
+		}
+		seen = append(seen, b)
+		var same []block
+		for _, o := range blocks {
+			if o.Kind == b.Kind && o.Until.Equal(b.Until) {
+				same = append(same, o)
+			}
+		}
+		out = append(out, page.Banner{Tone: page.Wait, Title: b.Sentence, Facts: page.Facts{
+			{Term: "What waits", Value: page.Text(blocked(same))},
+			{Term: "Until", Value: page.Moment{At: b.Until, Never: "a restore"}},
+			{Term: "What lifts it", Value: page.Text(b.Lifts)},
+		}})
+	}
+	return out
+}
+
+func blocked(blocks []block) string {
+	var titles []string
+	for _, b := range blocks {
+		titles = append(titles, lower(b.Title))
+	}
+	if len(titles) == 0 {
+		return "Every exit"
+	}
+	s := list(titles)
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+// lower makes the first letter small, except in names such as API.
+func lower(s string) string {
+	if len(s) < 2 || (s[1] >= 'A' && s[1] <= 'Z') {
+		return s
+	}
+	return strings.ToLower(s[:1]) + s[1:]
+}
+
+func signBanner(s sign) page.Banner {
+	return page.Banner{Tone: page.Danger, Title: signTitle(s.Rule), Text: []string{s.Detail},
+		Facts: page.Facts{{Term: "When", Value: page.Moment{At: s.At}}},
+		Acts: page.Actions{
+			page.Button{Label: "It was not me", Icon: "snowflake"}.Danger().To("/freeze?because=" + s.Rule),
+			page.Form{Action: "/signs/dismiss", Hidden: []page.Hidden{{Name: "sign", Value: s.ID}}, Button: page.Button{Label: "It was me"}.Quiet()},
+		}}
+}
+
+func signTitle(rule string) string {
+	switch rule {
+	case "balance_fell":
+		return "Your balance fell by more than your limit. Was it you?"
+	case "new_source":
+		return "A new device or key asked for a withdrawal. Was it you?"
+	}
+	return "Something unusual happened. Was it you?"
+}
+
+// receipts turns a freeze's answers into the list that is shown. live is where a script asks
+// for it again, while something is not confirmed.
+func receipts(p protection, live string) *page.Receipts {
+	if !p.Frozen() {
+		return nil
+	}
+	r := &page.Receipts{Frozen: p.FrozenAt}
+	if !p.Contained {
+		r.Live = live
+	}
+	for _, x := range p.Receipts {
+		item := page.Receipt{Exit: x.Title, Enforcer: x.Enforcer, State: page.Waiting, At: x.ClosedAt, What: x.Detail}
+		if !x.ClosedAt.IsZero() {
+			item.State = page.Closed
+			if item.What == "" {
+				item.What = x.Closed
+			}
+		}
+		r.List = append(r.List, item)
+	}
+	return r
+}
+
+// refresh is how often a page without a script loads itself again.
+func refresh(p protection) int {
+	if p.Frozen() && !p.Contained {
+		return 3
+	}
+	return 0
+}
+
+// left lists what may already have left before the freeze.
+func left(ws []withdrawal) page.Part {
+	if len(ws) == 0 {
+		return nil
+	}
+	var out page.Cards
+	for _, w := range ws {
+		out = append(out, page.Card{Title: page.Amount{Number: w.Amount, Asset: w.Asset}.Grouped() + " " + w.Asset, Icon: "triangle-alert",
+			Tag:   page.Tag{Tone: page.Danger, Icon: "triangle-alert", Text: "May have left"},
+			Facts: page.Facts{{Term: "To", Value: page.Address(w.Address)}, {Term: "Confirmed", Value: page.Moment{At: w.ConfirmedAt}}}})
+	}
+	return out
+}
+
+func frozenHeading(p protection) string {
+	return "Frozen at " + p.FrozenAt.UTC().Format("15:04:05") + " UTC"
+}
+
+// frozenLede says what is true now, and keeps "frozen" and "contained" apart.
+func frozenLede(p protection) string {
+	if p.Contained {
+		return fmt.Sprintf("Nothing can leave your account. %s.", allClosed(len(p.Receipts)))
+	}
+	return "Nothing that Holdfast decides can leave your account. " + waitingFor(p)
+}
+
+func allClosed(n int) string {
+	if n == 1 {
+		return "Its exit is closed"
+	}
+	return fmt.Sprintf("All %d exits are closed", n)
+}
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// list joins names as people do.
+func list(names []string) string {
+	switch len(names) {
+	case 0:
+		return "an answer"
+	case 1:
+		return names[0]
+	}
+	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
+}
+
+func shownDevice(d device) page.Device {
+	return page.Device{Browser: d.Browser, System: d.System, Place: d.Place, Address: d.Address, FirstSeen: d.FirstSeen}
+}
+
+// zero reports whether no time is known.
+func zero(t time.Time) bool { return t.IsZero() }

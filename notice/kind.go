@@ -101,6 +101,13 @@ type SignInCode struct {
 	Lasts time.Duration `json:"lasts"`
 }
 
+// PasswordCode is the mailed code that confirms a new password while the account is frozen.
+type PasswordCode struct {
+	Event
+	Code  string        `json:"code"`
+	Lasts time.Duration `json:"lasts"`
+}
+
 // SignBalanceFell tells that the balance of an asset fell by more than the holder's limit.
 type SignBalanceFell struct {
 	Event
@@ -137,6 +144,7 @@ const (
 	KindRestored            Kind = "restore"
 	KindFreezeLink          Kind = "freeze_link"
 	KindSignInCode          Kind = "sign_in_code"
+	KindPasswordCode        Kind = "password_code"
 	KindSignBalanceFell     Kind = "sign_balance_fell"
 	KindSignNewSource       Kind = "sign_new_source"
 )
@@ -162,6 +170,7 @@ var kinds = map[Kind]kindInfo{
 	KindRestored:            {read: readVars[Restored]},
 	KindFreezeLink:          {read: readVars[FreezeLink], urgent: true},
 	KindSignInCode:          {read: readVars[SignInCode], urgent: true},
+	KindPasswordCode:        {read: readVars[PasswordCode], urgent: true},
 	KindSignBalanceFell:     {read: readVars[SignBalanceFell], urgent: true},
 	KindSignNewSource:       {read: readVars[SignNewSource], urgent: true},
 }
@@ -187,6 +196,7 @@ func (RestoreProposed) Kind() Kind     { return KindRestoreProposed }
 func (Restored) Kind() Kind            { return KindRestored }
 func (FreezeLink) Kind() Kind          { return KindFreezeLink }
 func (SignInCode) Kind() Kind          { return KindSignInCode }
+func (PasswordCode) Kind() Kind        { return KindPasswordCode }
 func (SignBalanceFell) Kind() Kind     { return KindSignBalanceFell }
 func (SignNewSource) Kind() Kind       { return KindSignNewSource }
 
@@ -364,6 +374,18 @@ func (v SignInCode) letter() letter {
 		facts: v.facts(),
 		code:  clean(v.Code, 20),
 		next:  []string{"The code works for " + span(v.Lasts) + ". Nobody from our staff will ever ask you for it. If you did not ask for it, do not pass it on."},
+	}
+}
+
+func (v PasswordCode) letter() letter {
+	return letter{
+		subject: "Your code to change your password",
+		lead: []string{
+			"Somebody who is signed in to the protected view of your frozen account asked to change its password. Enter this code on that page if it was you.",
+		},
+		facts: v.facts(),
+		code:  clean(v.Code, 20),
+		next:  []string{"The code works for " + span(v.Lasts) + ", in that session only. Nobody from our staff will ever ask you for it. If you did not ask for it, do not pass it on."},
 	}
 }
 

@@ -38,6 +38,7 @@ func every(e Event, s string) []Vars {
 		AddressChanged{e, "mail address", s, s, soon},
 		Frozen{e, s, false}, RestoreProposed{e, s}, Restored{e, s, soon}, FreezeLink{e},
 		SignInCode{e, "482 913", 10 * time.Minute},
+		PasswordCode{e, "4829 1357", 10 * time.Minute},
 		SignBalanceFell{e, s, "1.2", "0.7", 41, 20},
 		SignNewSource{e, "API key", s, testTime, s, s, s},
 	}

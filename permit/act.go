@@ -104,6 +104,8 @@ const (
 	AddService        = "add_service"
 	RemoveService     = "remove_service"
 	AddEnforcer       = "add_enforcer"
+	AddOperator       = "add_operator"
+	RemoveOperator    = "remove_operator"
 	ExportEvidence    = "export_evidence"
 )
 
@@ -162,6 +164,8 @@ var acts = []Kind{
 	{Name: AddService, Class: Records, By: operator},
 	{Name: RemoveService, Class: Records, By: operator},
 	{Name: AddEnforcer, Class: Records, By: platform},
+	{Name: AddOperator, Class: Records, By: operator},
+	{Name: RemoveOperator, Class: Records, By: operator},
 	{Name: ExportEvidence, Class: Records, By: operator},
 }
 

@@ -153,6 +153,9 @@ func Record(ctx context.Context, tx Tx, id account.ID, m Movement) (recorded Mov
 		string(id), m.Asset, m.After.String(), store.Micros(m.At)); err != nil {
 		return Movement{}, false, fmt.Errorf("record balance: %w", err)
 	}
+	if err := raisePeak(ctx, tx, id, m); err != nil {
+		return Movement{}, false, err
+	}
 	return m, true, nil
 }
 
@@ -199,16 +202,6 @@ func Movements(ctx context.Context, q store.Querier, id account.ID, after Place,
 	}
 	rows, err := q.Query(ctx, `SELECT `+columns+` FROM movement WHERE account_id = $1 AND (at, seq) < ($2, $3) ORDER BY at DESC, seq DESC LIMIT $4`,
 		string(id), at, seq, min(max(limit, 1), 500))
-	if err != nil {
-		return nil, fmt.Errorf("read movements: %w", err)
-	}
-	return collect(rows)
-}
-
-// Since returns the movements of one asset from a time on, oldest first.
-func Since(ctx context.Context, q store.Querier, id account.ID, asset string, from time.Time) ([]Movement, error) {
-	rows, err := q.Query(ctx, `SELECT `+columns+` FROM movement WHERE account_id = $1 AND asset = $2 AND at >= $3 ORDER BY at, seq`,
-		string(id), asset, store.Micros(from))
 	if err != nil {
 		return nil, fmt.Errorf("read movements: %w", err)
 	}

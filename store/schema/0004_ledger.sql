@@ -30,3 +30,13 @@ CREATE TABLE balance (
     at         BIGINT NOT NULL,
     PRIMARY KEY (account_id, asset)
 );
+
+-- The highest balance in each hour, so that "fell within 24 hours" is answered from a few rows even
+-- where software trades every second. hour counts from 1970.
+CREATE TABLE peak (
+    account_id TEXT NOT NULL,
+    asset      TEXT NOT NULL,
+    hour       BIGINT NOT NULL,
+    amount     TEXT NOT NULL,
+    PRIMARY KEY (account_id, asset, hour)
+);

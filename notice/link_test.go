@@ -7,7 +7,6 @@ import (
 
 	"holdfast/evidence"
 	"holdfast/fault"
-	"holdfast/permit"
 	"holdfast/store"
 	"holdfast/store/storetest"
 )
@@ -15,7 +14,7 @@ import (
 func (r *room) link(t testing.TB, p Purpose) string {
 	t.Helper()
 	var token string
-	err := r.do(t, func(tx *permit.Tx) (err error) {
+	err := r.do(t, func(tx Tx) (err error) {
 		token, err = MakeLink(t.Context(), tx, r.account, p, "holder@holdfast.test")
 		return err
 	})
@@ -54,7 +53,7 @@ func TestFreezeLinkIsNotSpentAndTheOthersAre(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		r := newRoom(t, db, Config{Sender: newTray()})
 		use := func(p Purpose, token string) error {
-			return r.do(t, func(tx *permit.Tx) error {
+			return r.do(t, func(tx Tx) error {
 				l, err := FindLink(t.Context(), tx, tx.Now(), p, token)
 				if err != nil {
 					return err
@@ -78,13 +77,13 @@ func TestFreezeLinkIsNotSpentAndTheOthersAre(t *testing.T) {
 
 		token := r.link(t, ResetPurpose)
 		var stale Link
-		if err := r.do(t, func(tx *permit.Tx) (err error) {
+		if err := r.do(t, func(tx Tx) (err error) {
 			stale, err = FindLink(t.Context(), tx, tx.Now(), ResetPurpose, token)
 			return err
 		}); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.do(t, func(tx *permit.Tx) error {
+		if err := r.do(t, func(tx Tx) error {
 			n, err := EndLinks(t.Context(), tx, r.account, ResetPurpose)
 			if n != 1 {
 				t.Errorf("ended %d links, want 1", n)
@@ -93,7 +92,7 @@ func TestFreezeLinkIsNotSpentAndTheOthersAre(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.do(t, func(tx *permit.Tx) error { return UseLink(t.Context(), tx, stale) }); fault.CodeOf(err) != "link_used" {
+		if err := r.do(t, func(tx Tx) error { return UseLink(t.Context(), tx, stale) }); fault.CodeOf(err) != "link_used" {
 			t.Errorf("a link read before it was ended: %v", err)
 		}
 	})
@@ -129,7 +128,7 @@ func TestEveryWrongTokenGetsOneAnswer(t *testing.T) {
 func TestLinkNeedsARealAccount(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		r := newRoom(t, db, Config{Sender: newTray()})
-		err := r.do(t, func(tx *permit.Tx) error {
+		err := r.do(t, func(tx Tx) error {
 			_, err := MakeLink(t.Context(), tx, evidence.Platform, FreezeLinkPurpose, "x@holdfast.test")
 			return err
 		})

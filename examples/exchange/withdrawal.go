@@ -141,6 +141,7 @@ func (x *Exchange) withdraw(ctx context.Context, by caller, r withdrawalRequest)
 			// The row stays "requesting" with its money locked; the next start abandons it.
 			x.log.Error("refused withdrawal could not be undone", "withdrawal", w.id, "error", undo)
 		}
+		x.cashier.wake()
 		return w, err
 	}
 	var no error

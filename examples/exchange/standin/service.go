@@ -125,6 +125,10 @@ func (s *Server) RequestWithdrawal(_ context.Context, r *connect.Request[holdfas
 	s.withdrawals[w.GetWithdrawalId()] = w
 	s.requested[id], s.bodies[id] = w.GetWithdrawalId(), body
 	s.changed.Broadcast()
+	if s.lose {
+		s.lose = false
+		return nil, connect.NewError(connect.CodeUnavailable, fmt.Errorf("the answer was lost"))
+	}
 	return connect.NewResponse(&holdfastv1.RequestWithdrawalResponse{Decision: d, Withdrawal: copyOf(w)}), nil
 }
 

@@ -9,6 +9,7 @@
 package standin
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/rand"
@@ -25,6 +26,7 @@ import (
 	"sync"
 	"time"
 
+	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	holdfastv1 "holdfast/api/holdfast/v1"
@@ -56,6 +58,7 @@ type Server struct {
 	order       []string // references of movements as they came
 	down        bool
 	onCheck     func(*holdfastv1.CheckRequest)
+	lose        bool
 }
 
 type account struct {
@@ -149,6 +152,26 @@ func (s *Server) OnCheck(fn func(*holdfastv1.CheckRequest)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.onCheck = fn
+}
+
+// LoseNextRequest records the next RequestWithdrawal and answers it with an error, as a
+// connection that breaks at the wrong moment does.
+func (s *Server) LoseNextRequest() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lose = true
+}
+
+// Confirm confirms a withdrawal behind the platform's back and returns it.
+func (s *Server) Confirm(account, id string) *holdfastv1.Withdrawal {
+	answer, err := s.ConfirmWithdrawal(context.Background(), connect.NewRequest(&holdfastv1.ConfirmWithdrawalRequest{
+		Account:      &holdfastv1.AccountRef{Name: &holdfastv1.AccountRef_AccountId{AccountId: account}},
+		WithdrawalId: id,
+	}))
+	if err != nil {
+		return nil
+	}
+	return answer.Msg.GetWithdrawal()
 }
 
 func random(n int) string {

@@ -45,6 +45,8 @@ type Entry struct {
 	Actor   Actor
 	// Detail holds what the act says about itself; keys are sorted when it is written.
 	Detail map[string]any
+	// Seq is the entry's number in its chain, from 1; set by Read.
+	Seq int64
 }
 
 // text is the part of an entry that can be erased.
@@ -103,7 +105,7 @@ func Read(ctx context.Context, q store.Querier, keys *store.Keyset, account Acco
 	if before <= 0 {
 		before = 1<<63 - 1
 	}
-	rows, err := q.Query(ctx, `SELECT e.at, e.act, t.sealed FROM entry e JOIN entry_text t ON t.account_id = e.account_id AND t.seq = e.seq
+	rows, err := q.Query(ctx, `SELECT e.seq, e.at, e.act, t.sealed FROM entry e JOIN entry_text t ON t.account_id = e.account_id AND t.seq = e.seq
 		WHERE e.account_id = $1 AND e.seq < $2 ORDER BY e.seq DESC LIMIT $3`, string(account), before, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read entries: %w", err)
@@ -114,7 +116,7 @@ func Read(ctx context.Context, q store.Querier, keys *store.Keyset, account Acco
 		var at int64
 		var closed []byte
 		e := Entry{Account: account}
-		if err := rows.Scan(&at, &e.Act, &closed); err != nil {
+		if err := rows.Scan(&e.Seq, &at, &e.Act, &closed); err != nil {
 			return nil, fmt.Errorf("read entries: %w", err)
 		}
 		e.At = store.Time(at)

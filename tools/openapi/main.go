@@ -10,6 +10,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -30,7 +31,8 @@ const about = `Holdfast stops an account takeover and keeps the assets in place 
 
 Every call is a POST with a JSON body; the same handlers speak gRPC and gRPC-Web. Amounts are decimal
 strings, times are RFC 3339 in UTC, 64-bit numbers are JSON strings, ids are opaque. Unknown fields are
-ignored. The stream GuardService.Follow is not listed, because OpenAPI cannot describe it: use a
+ignored. Every answer has the header Holdfast-Request, the id to quote; a refusal says why in Holdfast-Code,
+a stable word, and when it ends in Holdfast-Until. The stream GuardService.Follow is not listed, because OpenAPI cannot describe it: use a
 Connect or gRPC client.`
 
 const serviceKey, holderSession = "serviceKey", "holderSession"
@@ -66,11 +68,13 @@ func run(in io.Reader, out io.Writer) error {
 		return err
 	}
 	for _, file := range res.GetFile() {
-		text, err := finish(file.GetContent())
+		text, machine, err := finish(file.GetContent())
 		if err != nil {
 			return err
 		}
 		file.Name, file.Content = proto.String("holdfast.yaml"), proto.String(text)
+		// The server publishes the same as JSON.
+		res.File = []*pluginpb.CodeGeneratorResponse_File{file, {Name: proto.String("holdfast.json"), Content: proto.String(machine)}}
 	}
 	raw, err = proto.Marshal(res)
 	if err != nil {
@@ -231,25 +235,25 @@ const failures = `
 `
 
 // finish adds the form of failures to every operation and turns the document into YAML, keeping its
-// order.
-func finish(content string) (string, error) {
+// order, and into JSON.
+func finish(content string) (text, machine string, err error) {
 	var doc, shared, each yaml.Node
-	err := errors.Join(
+	err = errors.Join(
 		yaml.Unmarshal([]byte(content), &doc),
 		yaml.Unmarshal([]byte(failure), &shared),
 		yaml.Unmarshal([]byte(failures), &each))
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	root := doc.Content[0]
 	paths, components := get(root, "paths"), get(root, "components")
 	if paths == nil || components == nil {
-		return "", fmt.Errorf("the document has no paths or no components")
+		return "", "", fmt.Errorf("the document has no paths or no components")
 	}
 	for i := 1; i < len(paths.Content); i += 2 {
 		responses := get(get(paths.Content[i], "post"), "responses")
 		if responses == nil {
-			return "", fmt.Errorf("%s has no responses", paths.Content[i-1].Value)
+			return "", "", fmt.Errorf("%s has no responses", paths.Content[i-1].Value)
 		}
 		remove(responses, "default")
 		responses.Content = append(responses.Content, each.Content[0].Content...)
@@ -266,9 +270,17 @@ func finish(content string) (string, error) {
 	enc := yaml.NewEncoder(&out)
 	enc.SetIndent(2)
 	if err := enc.Encode(&doc); err != nil {
-		return "", err
+		return "", "", err
 	}
-	return out.String(), enc.Close()
+	if err := enc.Close(); err != nil {
+		return "", "", err
+	}
+	var values map[string]any
+	if err := doc.Decode(&values); err != nil {
+		return "", "", err
+	}
+	object, err := json.MarshalIndent(values, "", "  ")
+	return out.String(), string(object) + "\n", err
 }
 
 func get(mapping *yaml.Node, key string) *yaml.Node {

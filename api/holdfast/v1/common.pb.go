@@ -255,8 +255,9 @@ type Decision struct {
 	Until *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=until,proto3" json:"until,omitempty"`
 	// One sentence for the person, in plain English; empty on ALLOW.
 	Sentence string `protobuf:"bytes,6,opt,name=sentence,proto3" json:"sentence,omitempty"`
-	// The reason of the hold as a stable word: "restore", "password_changed",
-	// "password_reset", "new_key", "unproven_report", "operator"; empty otherwise.
+	// For VERDICT_HELD: the reason as a stable word: "restored", "password_changed",
+	// "password_reset", "mail_changed", "phone_changed", "new_key", "unproven_report", "screen",
+	// "operator"; there may be more.
 	Hold          string `protobuf:"bytes,7,opt,name=hold,proto3" json:"hold,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -1273,8 +1273,8 @@ func (x *GetWithdrawalResponse) GetWithdrawal() *Withdrawal {
 
 type FollowRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Positions already applied, one a lane, from the last FollowResponse; empty to get every
-	// closing that still waits for a receipt of the caller, then the new ones.
+	// Positions already applied, one a lane, from the last FollowResponse; empty to begin now.
+	// Either way every freeze that still waits for a receipt of the caller comes first.
 	Positions     []int64 `protobuf:"varint,1,rep,packed,name=positions,proto3" json:"positions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1437,7 +1437,8 @@ type FollowResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Absent in a heartbeat.
 	Closing *Closing `protobuf:"bytes,1,opt,name=closing,proto3" json:"closing,omitempty"`
-	// Position after this message, one number a lane.
+	// Position after this message, one number a lane: keep it once the closing is applied. The
+	// freezes that come first, because they still wait, carry the positions of the request.
 	Positions     []int64 `protobuf:"varint,2,rep,packed,name=positions,proto3" json:"positions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

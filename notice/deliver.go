@@ -82,10 +82,26 @@ func (p *Post) join() error {
 // Start begins to deliver. It returns at once; delivering goes on until Stop, whatever becomes of
 // ctx.
 func (p *Post) Start(ctx context.Context) error {
+	if err := p.takeBack(ctx); err != nil {
+		return fmt.Errorf("notice: take up what was interrupted: %w", err)
+	}
 	if err := p.jobs.Start(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("notice: start delivery: %w", err)
 	}
 	return nil
+}
+
+// takeBack makes jobs that were running when this process's predecessor died ready at once. Only an
+// SQLite file has one process at a time, so only there is every running job an interrupted one; on
+// PostgreSQL they wait for rescueAfter.
+func (p *Post) takeBack(ctx context.Context) error {
+	if p.db.Engine() != store.SQLite {
+		return nil
+	}
+	return p.db.Housekeep(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE river_job SET state = 'available' WHERE state = 'running'`)
+		return err
+	})
 }
 
 // Stop ends delivering. A mail that is on its way is given until ctx ends; one that is cut off is

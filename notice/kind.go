@@ -123,7 +123,7 @@ type SignNewSource struct {
 	Event
 	What      string    `json:"what"` // "device" or "API key"
 	Name      string    `json:"name"`
-	FirstSeen time.Time `json:"first_seen"`
+	FirstSeen time.Time `json:"first_seen,omitzero"` // zero when not known
 	Amount    string    `json:"amount"`
 	Asset     string    `json:"asset"`
 	To        string    `json:"to,omitempty"`
@@ -405,7 +405,11 @@ func (v SignNewSource) letter() letter {
 	if v.To != "" {
 		extra = append(extra, fact{"To", clean(v.To, 120)})
 	}
-	extra = append(extra, fact{"Name of the " + what, quoted(v.Name, 80)}, fact{"First seen", moment(v.FirstSeen)})
+	first := "not known"
+	if !v.FirstSeen.IsZero() {
+		first = moment(v.FirstSeen)
+	}
+	extra = append(extra, fact{"Name of the " + what, quoted(v.Name, 80)}, fact{"First seen", first})
 	return letter{
 		subject: "Withdrawal by a new " + what,
 		lead:    []string{"A withdrawal was requested by a " + what + " that is less than a day old. Was it you?"},

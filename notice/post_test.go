@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -265,6 +266,72 @@ func TestMailLeftByAnotherProcessIsSent(t *testing.T) {
 	})
 }
 
+func TestInterruptedDeliveryIsTakenUp(t *testing.T) {
+	db := storetest.Open(t, store.SQLite) // on PostgreSQL another process may be at it, so the queue waits there
+	out := newTray()
+	r := newRoom(t, db, Config{Sender: out})
+	r.queue(t, Notice{To: []string{"holder@holdfast.test"}, Vars: Frozen{Event: testEvent}})
+	if err := db.Housekeep(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.Exec(t.Context(), `UPDATE river_job SET state = 'running', attempt = 1`)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	r.start(t)
+	next(t, out.mails, "mail")
+}
+
+func TestCommitWakesTheDelivery(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		out := newTray()
+		r := newRoom(t, db, Config{Sender: out, Poll: time.Hour})
+		r.post.Handle("reset", func(context.Context, json.RawMessage, time.Time) error { return nil })
+		r.start(t)
+		for range 3 {
+			r.queue(t, Notice{To: []string{"holder@holdfast.test"}, Vars: NewSignIn{testEvent}})
+			next(t, out.mails, "mail")
+		}
+	})
+}
+
+// stuck is a mail server that never answers.
+type stuck struct{ began chan struct{} }
+
+func (s stuck) Send(ctx context.Context, _ Mail) error {
+	s.began <- struct{}{}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestStuckMailServerDelaysNoForm(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		out := stuck{make(chan struct{}, 100)}
+		r := newRoom(t, db, Config{Sender: out, Senders: 2})
+		done := make(chan struct{}, 1)
+		r.post.Handle("reset", func(context.Context, json.RawMessage, time.Time) error {
+			done <- struct{}{}
+			return nil
+		})
+		if err := r.post.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			r.queue(t, Notice{To: []string{"holder@holdfast.test"}, Vars: NewSignIn{testEvent}})
+		}
+		next(t, out.began, "try")
+		next(t, out.began, "try") // both senders hang now
+		if err := db.Housekeep(t.Context(), func(tx *store.Tx) error { return r.post.EnqueuePublic(t.Context(), tx, "reset", "x") }); err != nil {
+			t.Fatal(err)
+		}
+		next(t, done, "answer to the form")
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		defer cancel()
+		if err := r.post.Stop(ctx); err != nil {
+			t.Errorf("stop while mails hang: %v", err)
+		}
+	})
+}
+
 func TestSentMailLeavesNoSecretBehind(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		out := newTray()
@@ -457,18 +524,36 @@ func TestPostWantsAnAddressForItsLinks(t *testing.T) {
 	}
 }
 
-// BenchmarkDelivery measures the time from the return of the commit to the hand-over to the mail
-// server, with nothing else to do.
+// BenchmarkDelivery measures, on databases that sync as in earnest, the time from the return of the
+// commit to the hand-over to the mail server, one mail at a time.
 func BenchmarkDelivery(b *testing.B) {
-	for _, engine := range storetest.Engines {
-		b.Run(string(engine), func(b *testing.B) {
+	for name, dsn := range map[string]func(testing.TB) string{"sqlite": storetest.SQLiteDSN, "postgres": storetest.PostgresDSN} {
+		b.Run(name, func(b *testing.B) {
+			db, err := store.Open(b.Context(), store.Config{DSN: dsn(b), Keys: storetest.Keys(b)})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer func() {
+				if err := db.Close(); err != nil {
+					b.Error(err)
+				}
+			}()
 			out := newTray()
-			r := newRoom(b, storetest.Open(b, engine), Config{Sender: out})
-			r.start(b)
+			r := newRoom(b, db, Config{Sender: out})
+			if err := r.post.Start(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			defer r.stop(b)
+			var waits []time.Duration
 			for b.Loop() {
 				r.queue(b, Notice{To: []string{"holder@holdfast.test"}, Vars: NewSignIn{testEvent}})
+				begin := time.Now()
 				next(b, out.mails, "mail")
+				waits = append(waits, time.Since(begin))
 			}
+			slices.Sort(waits)
+			b.ReportMetric(float64(waits[len(waits)/2].Microseconds())/1000, "ms/median")
+			b.ReportMetric(float64(waits[len(waits)*99/100].Microseconds())/1000, "ms/p99")
 		})
 	}
 }

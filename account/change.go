@@ -246,14 +246,14 @@ func (a *Accounts) moveMail(ctx context.Context, tx *permit.Tx, mail string) err
 		// Only someone who reads this mailbox gets here, so nothing is given away.
 		return fault.New(fault.Conflict, "mail_taken", "You have another account with this address. One address can have one account.")
 	}
-	for _, q := range []string{
-		`DELETE FROM mail_index WHERE account_id = $1 AND mail <> $2 AND $3 > 0`,
-		`UPDATE account_mail SET until_at = $3 WHERE account_id = $1 AND mail <> $2 AND until_at = 0`,
-		`UPDATE account SET mail = $2, mail_changed_at = $3 WHERE account_id = $1`,
-	} {
-		if _, err := tx.Exec(ctx, q, id, mail, now); err != nil {
-			return fmt.Errorf("change address: %w", err)
-		}
+	if _, err := tx.Exec(ctx, `DELETE FROM mail_index WHERE account_id = $1 AND mail <> $2`, id, mail); err != nil {
+		return fmt.Errorf("give up old address: %w", err)
+	}
+	if _, err := tx.Exec(ctx, `UPDATE account_mail SET until_at = $2 WHERE account_id = $1 AND until_at = 0`, id, now); err != nil {
+		return fmt.Errorf("end old address: %w", err)
+	}
+	if _, err := tx.Exec(ctx, `UPDATE account SET mail = $2, mail_changed_at = $3 WHERE account_id = $1`, id, mail, now); err != nil {
+		return fmt.Errorf("change address: %w", err)
 	}
 	if err := keepMail(ctx, tx, mail); err != nil {
 		return err

@@ -109,7 +109,7 @@ func (a *Accounts) takeCodeRequest(ctx context.Context, payload json.RawMessage,
 	})
 }
 
-// giveMailedCode keeps a new code and ends those before it that are tied to the same browser or
+// giveMailedCode keeps a new code, with all its tries, and ends those before it that are tied to the same browser or
 // session. Codes of other browsers go on: a thief who asks too does not end the holder's.
 func (a *Accounts) giveMailedCode(ctx context.Context, tx *permit.Tx, bound []byte, purpose string) (string, error) {
 	id := tx.Standing.Account
@@ -127,6 +127,9 @@ func (a *Accounts) giveMailedCode(ctx context.Context, tx *permit.Tx, bound []by
 	if _, err := tx.Exec(ctx, `INSERT INTO mailed_code (account_id, bound_hash, purpose, code_hash, made_at, expires_at, used_at) VALUES ($1, $2, $3, $4, $5, $6, 0)`,
 		string(id), bound, purpose, hash, store.Micros(tx.Now()), store.Micros(tx.Now().Add(a.cfg.CodeWithin))); err != nil {
 		return "", fmt.Errorf("keep code: %w", err)
+	}
+	if _, err := tx.Exec(ctx, `DELETE FROM code_try WHERE account_id = $1 AND bound_hash = $2`, string(id), bound); err != nil {
+		return "", fmt.Errorf("forget tries: %w", err)
 	}
 	return code[:4] + " " + code[4:], nil
 }

@@ -151,8 +151,12 @@ func (h *hasher) of(password string) (string, error) {
 
 func (h *hasher) sum(password string, salt []byte, c Cost) []byte {
 	h.count.Add(1)
-	return argon2.IDKey([]byte(norm.NFC.String(password)), salt, c.Passes, c.Memory, c.Lanes, hashBytes)
+	return argon2.IDKey([]byte(hashForm(password)), salt, c.Passes, c.Memory, c.Lanes, hashBytes)
 }
+
+// hashForm is the form of a password that is hashed: NFC, so that two keyboards type the same one
+// (RFC 8265 section 4.2).
+func hashForm(password string) string { return norm.NFC.String(password) }
 
 // verify reports whether the password is the one of the hash. A hash that cannot be read is an
 // error, not a wrong password.

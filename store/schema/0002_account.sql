@@ -17,10 +17,12 @@ CREATE TABLE account (
     created_at          BIGINT NOT NULL
 );
 
--- Which account an address signs in to now. mail is normalised: lower case, NFC.
+-- Which account an address signs in to now. mail is normalised: lower case, NFC. An address that was
+-- never verified belongs to nobody yet: whoever verifies it first has it.
 CREATE TABLE mail_index (
-    mail       TEXT NOT NULL PRIMARY KEY,
-    account_id TEXT NOT NULL
+    mail        TEXT NOT NULL PRIMARY KEY,
+    account_id  TEXT NOT NULL,
+    verified_at BIGINT NOT NULL -- 0 until the link in its mail was pressed
 );
 
 -- The account under the platform's own name for it.

@@ -52,7 +52,7 @@ func (w *town) Send(ctx context.Context, m notice.Mail) error {
 
 func build(t *testing.T, db *store.DB) *town {
 	t.Helper()
-	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	log := slog.New(slog.DiscardHandler)
 	w := &town{t: t, db: db, mails: make(chan notice.Mail, 1000), service: evidence.Actor{Kind: evidence.Integrator, ID: "exchange"}, limit: 20 * time.Second}
 	w.door = permit.NewDoor(db, log)
 	if err := w.door.Platform(t.Context()); err != nil {
@@ -209,8 +209,7 @@ func TestOldFallIsNoSign(t *testing.T) {
 
 func TestHolderChoosesTheLimit(t *testing.T) {
 	each(t, func(t *testing.T, w *town) {
-		by := w.from
-		by.Kind, by.Session, by.ID = evidence.Holder, w.holder.ID, string(w.holder.Account)
+		by := w.holder.Actor(w.from)
 		if err := w.accounts.SetLimit(t.Context(), by, w.holder.Account, 60, password); err != nil {
 			t.Fatal(err)
 		}
@@ -265,8 +264,7 @@ func TestReportIsAllOrNothingAndLeavesOneEntry(t *testing.T) {
 
 func TestOnlyThePlatformReports(t *testing.T) {
 	each(t, func(t *testing.T, w *town) {
-		by := w.from
-		by.Kind, by.Session = evidence.Holder, w.holder.ID
+		by := w.holder.Actor(w.from)
 		if _, _, err := w.detect.Report(t.Context(), by, w.holder.Account, []ledger.Movement{w.move("1", "BTC", "1", "0.9", w.db.Now())}); fault.KindOf(err) != fault.Denied {
 			t.Errorf("a holder reported a movement: %v", err)
 		}
@@ -278,8 +276,7 @@ func TestOnlyThePlatformReports(t *testing.T) {
 
 func TestWithdrawalByNewDeviceIsASign(t *testing.T) {
 	each(t, func(t *testing.T, w *town) {
-		by := w.from
-		by.Kind, by.Session, by.ID = evidence.Holder, w.holder.ID, string(w.holder.Account)
+		by := w.holder.Actor(w.from)
 		code, err := w.accounts.HandOver(t.Context(), by, w.holder.Account, w.service.ID)
 		if err != nil {
 			t.Fatal(err)

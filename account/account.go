@@ -129,7 +129,7 @@ func (a *Accounts) From(address, agent string) evidence.Actor {
 	if len(agent) > 512 {
 		agent = agent[:512]
 	}
-	return evidence.Actor{Kind: evidence.Nobody, Address: address, Agent: clean(agent), Place: a.cfg.Places.Name(address)}
+	return evidence.Actor{Kind: evidence.Nobody, Address: short(address), Agent: clean(agent), Place: a.cfg.Places.Name(address)}
 }
 
 // Reader is what can answer a question here: a handle or a transaction.

@@ -3,6 +3,7 @@ package account
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -238,13 +239,11 @@ func (a *Accounts) moveMail(ctx context.Context, tx *permit.Tx, mail string) err
 		return err
 	}
 	id, now := string(tx.Standing.Account), store.Micros(tx.Now())
-	n, err := tx.Exec(ctx, `INSERT INTO mail_index (mail, account_id) VALUES ($1, $2) ON CONFLICT (mail) DO NOTHING`, mail, id)
-	if err != nil {
-		return fmt.Errorf("keep address: %w", err)
-	}
-	if n == 0 {
+	if err := takeMail(ctx, tx, mail, true); errors.Is(err, errTaken) {
 		// Only someone who reads this mailbox gets here, so nothing is given away.
 		return fault.New(fault.Conflict, "mail_taken", "You have another account with this address. One address can have one account.")
+	} else if err != nil {
+		return err
 	}
 	if _, err := tx.Exec(ctx, `DELETE FROM mail_index WHERE account_id = $1 AND mail <> $2`, id, mail); err != nil {
 		return fmt.Errorf("give up old address: %w", err)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -219,11 +220,18 @@ func clean(s string) string {
 	}, s)
 }
 
+// stepUps is how often an account's password may be asked for again in an hour.
+const stepUps = 30
+
 // stepUp asks for the password once more before an act that opens. Tries count against the act's
 // limit, before the costly work and again in the door. A wrong password is recorded as a refusal.
 func (a *Accounts) stepUp(ctx context.Context, by evidence.Actor, act string, id ID, password string) error {
 	what := permit.Act{Name: act, Account: id}
 	if err := a.door.Allowed(ctx, what); err != nil {
+		return a.door.Refuse(ctx, by, what, err)
+	}
+	// Together, whatever the acts: a stolen session must not guess at each of them in turn.
+	if err := a.door.Attempt(ctx, "step up "+string(id), permit.Limit{Tries: stepUps, Window: time.Hour}); err != nil {
 		return a.door.Refuse(ctx, by, what, err)
 	}
 	hash, err := passwordHash(ctx, a.db, id)

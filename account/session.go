@@ -247,3 +247,11 @@ func (a *Accounts) MarkSeen(ctx context.Context, id ID, kind CredentialKind, cre
 		a.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "last use not noted", slog.Any("error", err))
 	}
 }
+
+// Tidy drops tries at mailed codes that have long run out. Call it now and then; hourly is plenty.
+func (a *Accounts) Tidy(ctx context.Context) error {
+	return a.db.Housekeep(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec(ctx, `DELETE FROM code_try WHERE at < $1`, store.Micros(tx.Now().Add(-24*time.Hour)))
+		return err
+	})
+}

@@ -174,12 +174,8 @@ func (a *Accounts) makeAccount(ctx context.Context, s signUp) error {
 // writeAccount writes a new account and its address. An address that was taken meanwhile is errTaken.
 func writeAccount(ctx context.Context, tx *permit.Tx, mail, phone, language string, verified bool) error {
 	id, now := string(tx.Standing.Account), store.Micros(tx.Now())
-	n, err := tx.Exec(ctx, `INSERT INTO mail_index (mail, account_id) VALUES ($1, $2) ON CONFLICT (mail) DO NOTHING`, mail, id)
-	if err != nil {
-		return fmt.Errorf("keep address: %w", err)
-	}
-	if n == 0 {
-		return errTaken
+	if err := takeMail(ctx, tx, mail, verified); err != nil {
+		return err
 	}
 	verifiedAt := int64(0)
 	if verified {
@@ -188,10 +184,29 @@ func writeAccount(ctx context.Context, tx *permit.Tx, mail, phone, language stri
 			return err
 		}
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO account (account_id, mail, mail_verified_at, phone, password_hash, password_changed_at, password_reset_at, mail_changed_at, phone_changed_at, limit_percent, language, created_at)
+	_, err := tx.Exec(ctx, `INSERT INTO account (account_id, mail, mail_verified_at, phone, password_hash, password_changed_at, password_reset_at, mail_changed_at, phone_changed_at, limit_percent, language, created_at)
 		VALUES ($1, $2, $3, $4, '', 0, 0, 0, 0, 20, $5, $6)`, id, mail, verifiedAt, phone, language, now)
 	if err != nil {
 		return fmt.Errorf("keep account: %w", err)
+	}
+	return nil
+}
+
+// takeMail has an address sign in to the account, unless it is verified as another's: then it is
+// errTaken. A verified address takes the place of one that somebody only typed in.
+func takeMail(ctx context.Context, tx *permit.Tx, mail string, verified bool) error {
+	at := int64(0)
+	if verified {
+		at = store.Micros(tx.Now())
+	}
+	n, err := tx.Exec(ctx, `INSERT INTO mail_index (mail, account_id, verified_at) VALUES ($1, $2, $3)
+		ON CONFLICT (mail) DO UPDATE SET account_id = excluded.account_id, verified_at = excluded.verified_at
+		WHERE mail_index.verified_at = 0 AND excluded.verified_at > 0`, mail, string(tx.Standing.Account), at)
+	if err != nil {
+		return fmt.Errorf("take address: %w", err)
+	}
+	if n == 0 {
+		return errTaken
 	}
 	return nil
 }
@@ -307,6 +322,11 @@ func (a *Accounts) finishSignUp(ctx context.Context, tx *permit.Tx, mail, phone,
 	}
 	if n == 0 {
 		return Session{}, FreezeCode{}, errUsed()
+	}
+	if err := takeMail(ctx, tx, mail, true); errors.Is(err, errTaken) {
+		return Session{}, FreezeCode{}, errUsed() // verified as another account's meanwhile
+	} else if err != nil {
+		return Session{}, FreezeCode{}, err
 	}
 	if err := keepMail(ctx, tx, mail); err != nil {
 		return Session{}, FreezeCode{}, err

@@ -81,6 +81,25 @@ func TestSignUpWithATakenAddressTellsItsOwnerOnly(t *testing.T) {
 	})
 }
 
+// TestAnUnverifiedSignUpHoldsNoAddress is about somebody who signs up with an address that its owner
+// wants to move to.
+func TestAnUnverifiedSignUpHoldsNoAddress(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		const wanted = "wanted@holdfast.test"
+		must(t, r.SignUp(t.Context(), r.from, SignUp{Mail: wanted, Password: "Thiefs-Password-1"}))
+		squat := token(t, r.box.take(t, wanted, "Confirm"), "verify")
+		v := r.join(mail)
+		must(t, r.ChangeMail(t.Context(), v.Session.Actor(r.from), v.Account, wanted, goodPassword))
+		_, err := r.Verify(t.Context(), r.from, token(t, r.box.take(t, wanted, "Confirm"), "verify"))
+		must(t, err)
+		_, err = r.Verify(t.Context(), r.from, squat)
+		wantCode(t, err, "link_used")
+		if s := r.enter(wanted); s.Account != v.Account {
+			t.Error("the address signs in to another account")
+		}
+	})
+}
+
 func TestSignUpRefusesByFormAlone(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		for _, c := range []struct{ mail, password, phone, code string }{

@@ -66,8 +66,9 @@ async function look(browser, base, shots, size, scheme, freezeAt) {
     else if (found.freeze.height < 56) fault(name, `Freeze is ${found.freeze.height} px high`);
     else if (shot.signed_in) {
       const at = `${found.freeze.left},${found.freeze.top} ${found.freeze.width}x${found.freeze.height}`;
-      freezeAt[size.width] ??= at;
-      if (freezeAt[size.width] !== at) fault(name, `Freeze stands at ${at}, elsewhere at ${freezeAt[size.width]}`);
+      const place = `${size.width} ${found.dir}`; // right to left, the same place is the mirrored one
+      freezeAt[place] ??= at;
+      if (freezeAt[place] !== at) fault(name, `Freeze stands at ${at}, elsewhere at ${freezeAt[place]}`);
     }
     await tab.screenshot({ path: path.join(out, file), fullPage: true });
     shot.files.push(file);

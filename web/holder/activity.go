@@ -1,8 +1,15 @@
 package holder
 
 import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
 	"time"
 
+	"holdfast/ledger"
+	"holdfast/permit"
+	"holdfast/store"
 	"holdfast/web/page"
 )
 
@@ -68,28 +75,22 @@ func sameDay(a, b time.Time) bool {
 func timeline(hs []happening, frozen bool) page.Timeline {
 	var out page.Timeline
 	for _, h := range hs {
-		e := page.Entry{At: page.Moment{At: h.At}}
+		var e page.Entry
 		because := ""
 		switch h.Kind {
 		case "movement":
-			e, because = movementEntry(h)
+			e, because = movementEntry(*h.Movement)
 		case "sign_in":
 			e.Icon, e.Title, because = "log-in", "Signed in", "unknown_sign_in"
-			if h.Refused {
-				e.Icon, e.Title, e.Tone = "user-x", "A sign-in was refused", page.Wait
+			if h.Name == permit.EnterProtective {
+				e.Title, because = "Signed in with a mailed code", ""
 			}
 		default:
 			e.Icon, e.Title, because = changeWords(h.Name)
-			if h.Refused {
-				e.Title, e.Tone, because = "Refused: "+lower(e.Title), page.Wait, ""
-			}
 		}
 		e.At = page.Moment{At: h.At}
-		if h.Device != (device{}) {
-			e.Lines = append(e.Lines, shownDevice(h.Device))
-		}
-		if h.Actor != "" {
-			e.Lines = append(e.Lines, page.Text("By "+h.Actor))
+		if from := h.from(); from != "" {
+			e.Lines = append(e.Lines, page.Text(from))
 		}
 		if because != "" && !frozen {
 			e.Acts = page.Actions{page.Button{Label: "This wasn’t me", Icon: "user-x"}.Quiet().Smaller().On(": " + e.Title).To("/freeze?because=" + because)}
@@ -99,26 +100,38 @@ func timeline(hs []happening, frozen bool) page.Timeline {
 	return out
 }
 
-func movementEntry(h happening) (page.Entry, string) {
-	a := page.Amount{Number: h.Delta, Asset: h.Asset, Signed: true}
+// from says who and from where in one line: "Firefox on Windows, Lyon (FR), 192.0.2.14".
+func (h happening) from() string {
+	var said []string
+	for _, s := range []string{h.By, h.Device, h.Place, h.Address} {
+		if s != "" {
+			said = append(said, page.Clip(s, 120))
+		}
+	}
+	return strings.Join(said, ", ")
+}
+
+func movementEntry(m movement) (page.Entry, string) {
+	a := page.Amount{Number: m.Delta.String(), Signed: true}
 	e := page.Entry{Icon: "arrow-down-left"}
 	because := ""
 	if a.Out() {
 		e.Icon, because = "arrow-up-right", "missing_money"
 	}
-	name := map[string]string{"deposit": "Deposit", "withdrawal": "Withdrawal", "transfer_in": "Transfer received", "transfer_out": "Transfer sent", "trade": "Trade", "fee": "Fee", "reversal": "Reversal"}[h.Name]
+	name := map[ledger.Kind]string{ledger.Deposit: "Deposit", ledger.Withdrawal: "Withdrawal", ledger.TransferIn: "Transfer received", ledger.TransferOut: "Transfer sent",
+		ledger.Trade: "Trade", ledger.Fee: "Fee", ledger.Reversal: "Reversal"}[m.Kind]
 	if name == "" {
 		name = "Movement"
 	}
-	if h.Name == "trade" {
+	if m.Kind == ledger.Trade {
 		e.Icon = "repeat"
 	}
-	e.Title = name + ": " + a.Grouped() + " " + h.Asset
-	e.Lines = []page.Part{page.Text("Balance " + page.Amount{Number: h.Before}.Grouped() + " → " + page.Amount{Number: h.After}.Grouped() + " " + h.Asset)}
-	if h.Detail != "" {
-		e.Lines = append(e.Lines, page.Text(page.Clip(h.Detail, 200)))
+	e.Title = name + ": " + a.Grouped() + "\u00a0" + m.Asset
+	e.Lines = []page.Part{page.Text("Balance " + page.Amount{Number: m.Before.String()}.Grouped() + " → " + page.Amount{Number: m.After.String()}.Grouped() + "\u00a0" + m.Asset)}
+	if m.Detail != "" {
+		e.Lines = append(e.Lines, page.Text(page.Clip(m.Detail, 200)))
 	}
-	if h.Gap {
+	if m.Gap {
 		e.Tone = page.Wait
 		e.Lines = append(e.Lines, page.Text("The balance before it is not what the last movement left. Something is missing from this list."))
 	}
@@ -153,7 +166,7 @@ func changeWords(act string) (icon, words, because string) {
 	case "remember_device":
 		return "monitor", "Device remembered", "unknown_sign_in"
 	case "change_mail":
-		return "mail", "Mail address changed", "other"
+		return "mail", "Change of mail address asked for", "other"
 	case "set_phone":
 		return "smartphone", "Phone number set", "other"
 	case "set_limit":
@@ -162,6 +175,14 @@ func changeWords(act string) (icon, words, because string) {
 		return "printer", "New freeze code made", "other"
 	case "verify_mail":
 		return "mail", "Mail address confirmed", ""
+	case "confirm_mail":
+		return "mail", "New mail address confirmed", "other"
+	case "register_account":
+		return "shield", "Account made by the platform", ""
+	case "register_credential":
+		return "key-round", "Key or session made at the platform", "other"
+	case "end_credential":
+		return "trash-2", "Key or session ended at the platform", ""
 	case "sign_out":
 		return "log-out", "Signed out", ""
 	case "request_withdrawal":
@@ -182,4 +203,47 @@ func changeWords(act string) (icon, words, because string) {
 		return "check", "You said it was you", "other"
 	}
 	return "info", "Account changed", ""
+}
+
+// perPage is how many happenings one page shows.
+const perPage = 30
+
+func (p *Pages) getActivity(w http.ResponseWriter, r *http.Request, v *visit) {
+	kind := r.URL.Query().Get("kind")
+	switch kind {
+	case "", "movement", "sign_in", "change":
+	default:
+		kind = ""
+	}
+	list, next, more, err := happenings(r.Context(), p.cfg.DB, v.id, kind, parseSince(r.URL.Query().Get("before")), perPage)
+	if err != nil {
+		p.fail(w, r, v, err)
+		return
+	}
+	older := ""
+	if more {
+		older = "/activity?" + url.Values{"kind": {kind}, "before": {next.String()}}.Encode()
+	}
+	p.set.Write(w, r, http.StatusOK, "activity", activity(v.view, kind, list, older))
+}
+
+// String and parseSince carry a place in an address; what cannot be read begins at the newest.
+func (s since) String() string {
+	return strconv.FormatInt(store.Micros(s.place.At), 10) + "." + strconv.FormatInt(s.place.Seq, 10) + "." + strconv.FormatInt(s.seq, 10)
+}
+
+func parseSince(text string) since {
+	var n [3]int64
+	for i, part := range strings.SplitN(text, ".", 3) {
+		v, err := strconv.ParseInt(part, 10, 64)
+		if err != nil || v < 0 {
+			return since{}
+		}
+		n[i] = v
+	}
+	s := since{seq: n[2]}
+	if n[0] > 0 {
+		s.place = ledger.Place{At: store.Time(n[0]), Seq: n[1]}
+	}
+	return s
 }

@@ -1,6 +1,10 @@
 package holder
 
-import "holdfast/web/page"
+import (
+	"net/http"
+
+	"holdfast/web/page"
+)
 
 // devicesPage lists from where the account was used.
 type devicesPage struct {
@@ -62,4 +66,29 @@ func place(d device) string {
 		return d.Address
 	}
 	return "Unknown"
+}
+
+func (p *Pages) getDevices(w http.ResponseWriter, r *http.Request, v *visit) {
+	ds, err := p.cfg.Accounts.Devices(r.Context(), v.id, v.session.ID)
+	if err != nil {
+		p.fail(w, r, v, err)
+		return
+	}
+	p.set.Write(w, r, http.StatusOK, "devices", devices(v.view, ds))
+}
+
+func (p *Pages) postRemoveDevice(w http.ResponseWriter, r *http.Request, v *visit) {
+	if err := p.cfg.Accounts.RemoveDevice(r.Context(), v.by, v.id, r.PostFormValue("device")); err != nil {
+		p.fail(w, r, v, err)
+		return
+	}
+	done(w, r, "/devices", "device-removed")
+}
+
+func (p *Pages) postRemoveAllDevices(w http.ResponseWriter, r *http.Request, v *visit) {
+	if _, err := p.cfg.Accounts.RemoveAllDevices(r.Context(), v.by, v.id, true); err != nil {
+		p.fail(w, r, v, err)
+		return
+	}
+	done(w, r, "/devices", "devices-removed")
 }

@@ -1,6 +1,10 @@
 package holder
 
 import (
+	"net/http"
+
+	"holdfast/evidence"
+	"holdfast/fault"
 	"holdfast/web/page"
 )
 
@@ -61,4 +65,51 @@ func offline(v view) *offlinePage {
 		page.Button{Label: "Go back and try again", Back: true},
 		page.Button{Label: "Open the emergency page"}.Quiet().To("/emergency"),
 	}}
+}
+
+func (p *Pages) getEmergency(w http.ResponseWriter, r *http.Request, _ evidence.Actor) {
+	w.Header().Set("Cache-Control", "no-cache") // nothing of a person is on it, and going back must not lose what was typed
+	p.set.Write(w, r, http.StatusOK, "emergency", emergency(p.guest(r), "", "", ""))
+}
+
+// postEmergency freezes with a freeze code. A wrong code and an unknown address get one answer.
+func (p *Pages) postEmergency(w http.ResponseWriter, r *http.Request, from evidence.Actor) {
+	mail := r.PostFormValue("mail")
+	frozen, err := p.cfg.Guard.FreezeByCode(r.Context(), from, mail, r.PostFormValue("code"))
+	switch {
+	case err == nil:
+		p.showReceipts(w, r, frozen.Account)
+	case !typed(err):
+		p.fail(w, r, nil, err)
+	case field(err, "code") == "mail":
+		p.set.Write(w, r, status(err), "emergency", emergency(p.guest(r), page.Clip(mail, 254), fault.Say(err), ""))
+	default:
+		p.set.Write(w, r, status(err), "emergency", emergency(p.guest(r), page.Clip(mail, 254), "", fault.Say(err)))
+	}
+}
+
+// postEmergencyLink has a freeze link mailed. The answer is the same for every address.
+func (p *Pages) postEmergencyLink(w http.ResponseWriter, r *http.Request, from evidence.Actor) {
+	mail := r.PostFormValue("link_mail")
+	if err := p.cfg.Guard.RequestLink(r.Context(), from, mail); err != nil {
+		if !typed(err) {
+			p.fail(w, r, nil, err)
+			return
+		}
+		e := emergency(p.guest(r), "", "", "")
+		e.LinkMail = mailField("link_mail", page.Clip(mail, 254), fault.Say(err))
+		e.Mend = page.Summarize(e.LinkMail)
+		p.set.Write(w, r, status(err), "emergency", e)
+		return
+	}
+	done(w, r, "/emergency/sent", "")
+}
+
+func (p *Pages) getEmergencySent(w http.ResponseWriter, r *http.Request, _ evidence.Actor) {
+	p.set.Write(w, r, http.StatusOK, "sent", linkSent(p.guest(r)))
+}
+
+func (p *Pages) getOffline(w http.ResponseWriter, r *http.Request, _ evidence.Actor) {
+	w.Header().Set("Cache-Control", "no-cache")
+	p.set.Write(w, r, http.StatusOK, "offline", offline(p.guest(r)))
 }

@@ -1,6 +1,8 @@
 package holder
 
 import (
+	"net/http"
+
 	"holdfast/web/page"
 )
 
@@ -9,7 +11,7 @@ type freezePage struct {
 	page.Frame
 	Heading, Lede string
 	Ask           bool
-	Because       page.Part
+	Because       string
 	Press         page.Form
 	Stops         []string
 	Next          page.Part
@@ -26,7 +28,7 @@ var stops = []string{
 	"Nobody can change your password, address or limits to get in",
 }
 
-func freeze(v view, because *happening, reason string) *freezePage {
+func freeze(v view, reason string) *freezePage {
 	p := &freezePage{Frame: v.quiet("Freeze", ""), Stops: stops}
 	if !v.Protection.Frozen() {
 		p.Ask = true
@@ -35,9 +37,7 @@ func freeze(v view, because *happening, reason string) *freezePage {
 		if reason != "" {
 			p.Press.Hidden = []page.Hidden{{Name: "reason", Value: reason}}
 		}
-		if because != nil {
-			p.Because = timeline([]happening{*because}, true)
-		}
+		p.Because = because[reason]
 		return p
 	}
 	p.Title = "Frozen"
@@ -47,4 +47,51 @@ func freeze(v view, because *happening, reason string) *freezePage {
 	p.Left = left(v.Protection.MayHaveLeft)
 	p.Refresh = refresh(v.Protection)
 	return p
+}
+
+// because says the same to the person.
+var because = map[string]string{
+	"unknown_sign_in": "A sign-in or a device that was not you.",
+	"missing_money":   "A movement that was not you.",
+	"balance_fell":    "Your balance fell, and it was not you.",
+	"new_source":      "A withdrawal by a new device or key that was not you.",
+	"other":           "A change that was not you.",
+}
+
+// reasons are what a press may say about itself; anything else is dropped.
+var reasons = map[string]string{
+	"unknown_sign_in": "a sign-in or device that was not the holder's",
+	"missing_money":   "a movement that was not the holder's",
+	"balance_fell":    "the balance fell",
+	"new_source":      "a withdrawal by a new device or key",
+	"other":           "a change that was not the holder's",
+}
+
+func (p *Pages) getFreeze(w http.ResponseWriter, r *http.Request, v *visit) {
+	reason := r.URL.Query().Get("because")
+	if reasons[reason] == "" {
+		reason = ""
+	}
+	p.set.Write(w, r, http.StatusOK, "freeze", freeze(v.view, reason))
+}
+
+func (p *Pages) postFreeze(w http.ResponseWriter, r *http.Request, v *visit) {
+	if _, err := p.cfg.Guard.Freeze(r.Context(), v.by, v.id, reasons[r.PostFormValue("reason")]); err != nil {
+		p.fail(w, r, v, err)
+		return
+	}
+	if r.PostFormValue("next") == "respond" {
+		done(w, r, "/respond", "")
+		return
+	}
+	done(w, r, "/freeze", "")
+}
+
+// getReceipts is what the page's script fetches while receipts are arriving.
+func (p *Pages) getReceipts(w http.ResponseWriter, r *http.Request, v *visit) {
+	if !v.Protection.Frozen() {
+		p.set.WriteParts(w, r, page.Receipts{})
+		return
+	}
+	p.set.WriteParts(w, r, *receipts(v.Protection, "/freeze/receipts"))
 }

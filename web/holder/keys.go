@@ -1,8 +1,15 @@
 package holder
 
 import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 
+	"holdfast/account"
+	"holdfast/fault"
 	"holdfast/web/page"
 )
 
@@ -18,7 +25,7 @@ type keysPage struct {
 }
 
 func keys(v view, ks []key) *keysPage {
-	p := &keysPage{Frame: v.frame("API keys", "/keys"), Keys: keyCards(ks, true),
+	p := &keysPage{Frame: v.frame("API keys", "/keys"), Keys: keyCards(ks, true, v.Protection.Frozen()),
 		All: page.Button{Label: "Delete all keys", Icon: "trash-2", Opens: "delete-all"}.Quiet(),
 		AskAll: page.Dialog{ID: "delete-all", Title: "Delete every API key?", Text: "Programs that use them stop at once. You can make new ones.", Cancel: "Keep them",
 			Form: page.Form{Action: "/keys/delete-all", Button: page.Button{Label: "Delete them all"}.Danger()}},
@@ -34,27 +41,27 @@ func keys(v view, ks []key) *keysPage {
 	return p
 }
 
-func keyCards(ks []key, acts bool) page.Cards {
+func keyCards(ks []key, acts, frozen bool) page.Cards {
 	var cards page.Cards
 	for _, k := range ks {
 		c := page.Card{Title: page.Clip(k.Label, 120), Icon: "key-round", Tag: keyTag(k.State), Facts: page.Facts{
 			{Term: "Key", Value: page.Address(k.ID)},
 			{Term: "May", Value: page.Text(mayDo(k.Scopes))},
-			{Term: "From", Value: page.Text(from(k.Addresses))},
+			{Term: "From", Value: page.Text(from(prefixes(k.Addresses)))},
 			{Term: "Last used", Value: lastUse(k)},
 			{Term: "Made", Value: page.Moment{At: k.CreatedAt}},
 		}}
 		if !k.ExpiresAt.IsZero() {
 			c.Facts = append(c.Facts, page.Fact{Term: "Ends", Value: page.Moment{At: k.ExpiresAt}})
 		}
-		if !k.WithdrawsFrom.IsZero() {
-			c.Facts = append(c.Facts, page.Fact{Term: "Withdraws from", Value: page.Moment{At: k.WithdrawsFrom}})
+		if !k.WithdrawFrom.IsZero() {
+			c.Facts = append(c.Facts, page.Fact{Term: "Withdraws from", Value: page.Moment{At: k.WithdrawFrom}})
 		}
 		if acts {
 			c.Acts = page.Actions{page.Button{Label: "Delete", Icon: "trash-2", Opens: "delete-" + k.ID}.Quiet().Smaller().On(k.Label)}
-			if k.State == "restored" {
+			if k.State == "suspended" && !frozen {
 				c.Text = "Suspended by the freeze that has ended. It works again only if you say so."
-				c.Acts = append(page.Actions{page.Form{Action: "/keys/enable", Hidden: []page.Hidden{{Name: "key", Value: k.ID}}, Button: page.Button{Label: "Let it work again"}.Quiet().Smaller().On(k.Label)}}, c.Acts...)
+				c.Acts = append(page.Actions{page.Button{Label: "Let it work again"}.Quiet().Smaller().On(k.Label).To("/keys/enable?key=" + url.QueryEscape(k.ID))}, c.Acts...)
 			}
 		}
 		cards = append(cards, c)
@@ -64,7 +71,7 @@ func keyCards(ks []key, acts bool) page.Cards {
 
 func keyTag(state string) page.Part {
 	switch state {
-	case "suspended", "restored":
+	case "suspended":
 		return page.Tag{Tone: page.Wait, Icon: "lock", Text: "Suspended"}
 	case "expired":
 		return page.Tag{Icon: "clock", Text: "Expired"}
@@ -100,10 +107,10 @@ func lastUse(k key) page.Part {
 	if k.LastUsedAt.IsZero() {
 		return page.Text("Never")
 	}
-	if k.LastUsedAddress == "" {
+	if k.LastAddress == "" {
 		return page.Moment{At: k.LastUsedAt}
 	}
-	return page.Lines{page.Moment{At: k.LastUsedAt}, page.Text("from " + k.LastUsedAddress)}
+	return page.Lines{page.Moment{At: k.LastUsedAt}, page.Text("from " + k.LastAddress)}
 }
 
 // keyNewPage asks for what a new key needs.
@@ -136,7 +143,7 @@ func keyNew(v view, f keyForm) *keyNewPage {
 		return false
 	}
 	p := &keyNewPage{Frame: v.frame("Make an API key", "/keys"),
-		Label: page.Field{Name: "label", Label: "Name", Hint: "So that you know it again in a year.", Required: true, Max: 80, Value: f.Label, Autocomplete: "off", Error: f.Wrong["label"]},
+		Label: page.Field{Name: "label", Label: "Name", Hint: "So that you know it again in a year.", Required: true, Max: 60, Value: f.Label, Autocomplete: "off", Error: f.Wrong["label"]},
 		Kind: page.Choice{Name: "kind", Legend: "How does the program sign?", Error: f.Wrong["kind"], Options: []page.Option{
 			{Value: "hmac-sha256", Label: "With a secret from us", Hint: "HMAC-SHA256. We show the secret once.", Chosen: f.Kind != "ed25519"},
 			{Value: "ed25519", Label: "With its own private key", Hint: "Ed25519. You give us the public key, and no secret ever leaves the program.", Chosen: f.Kind == "ed25519"}}},
@@ -165,14 +172,96 @@ type keyMadePage struct {
 
 func keyMade(v view, k key, secret string) *keyMadePage {
 	p := &keyMadePage{Frame: v.frame("The key is made", "/keys"), Heading: "The key is made", Lede: "The program signs with its own private key. There is nothing to copy but the id.",
-		Facts: page.Facts{{Term: "Name", Value: page.Text(page.Clip(k.Label, 120))}, {Term: "Key", Value: page.Address(k.ID)}, {Term: "May", Value: page.Text(mayDo(k.Scopes))}, {Term: "From", Value: page.Text(from(k.Addresses))}},
+		Facts: page.Facts{{Term: "Name", Value: page.Text(page.Clip(k.Label, 120))}, {Term: "Key", Value: page.Address(k.ID)}, {Term: "May", Value: page.Text(mayDo(k.Scopes))}, {Term: "From", Value: page.Text(from(prefixes(k.Addresses)))}},
 		Acts:  page.Actions{page.Button{Label: "Done"}.To("/keys")}}
 	if secret != "" {
 		p.Lede = "Copy the secret now. It is shown this once, and we cannot show it again."
 		p.Secret = &page.CodeSheet{Title: "Secret", Groups: []string{secret}, Long: true, Copy: true}
 	}
-	if !k.WithdrawsFrom.IsZero() {
-		p.Facts = append(p.Facts, page.Fact{Term: "Withdraws from", Value: page.Moment{At: k.WithdrawsFrom}})
+	if !k.WithdrawFrom.IsZero() {
+		p.Facts = append(p.Facts, page.Fact{Term: "Withdraws from", Value: page.Moment{At: k.WithdrawFrom}})
 	}
 	return p
+}
+
+func (p *Pages) getKeys(w http.ResponseWriter, r *http.Request, v *visit) {
+	ks, err := account.ListKeys(r.Context(), p.cfg.DB, v.id)
+	if err != nil {
+		p.fail(w, r, v, err)
+		return
+	}
+	p.set.Write(w, r, http.StatusOK, "keys", keys(v.view, ks))
+}
+
+func (p *Pages) getKeyNew(w http.ResponseWriter, r *http.Request, v *visit) {
+	p.set.Write(w, r, http.StatusOK, "key-new", keyNew(v.view, keyForm{Scopes: []string{account.Read}}))
+}
+
+// postKeyNew makes the key and shows its secret, once: the answer is the page itself, because a
+// redirect could not carry a secret.
+func (p *Pages) postKeyNew(w http.ResponseWriter, r *http.Request, v *visit) {
+	f := keyForm{Label: r.PostFormValue("label"), Kind: r.PostFormValue("kind"), Public: r.PostFormValue("public_key"), Addresses: r.PostFormValue("addresses"), Days: r.PostFormValue("days"), Scopes: r.PostForm["scope"]}
+	n := account.NewKey{Label: f.Label, Kind: account.KeyKind(f.Kind), PublicKey: f.Public, Scopes: f.Scopes, Addresses: strings.FieldsFunc(f.Addresses, separates), Password: r.PostFormValue("password")}
+	if days, err := strconv.Atoi(f.Days); err == nil && days > 0 && days <= 3650 {
+		n.ExpiresAt = p.cfg.DB.Now().Add(time.Duration(days) * 24 * time.Hour)
+	}
+	made, err := p.cfg.Accounts.CreateKey(r.Context(), v.by, v.id, n)
+	switch {
+	case err == nil:
+		p.set.Write(w, r, http.StatusOK, "key-made", keyMade(v.view, made.Key, made.Secret.Reveal()))
+	case typed(err):
+		f.Wrong = map[string]string{field(err, "password"): fault.Say(err)}
+		p.set.Write(w, r, status(err), "key-new", keyNew(v.view, f))
+	default:
+		p.fail(w, r, v, err)
+	}
+}
+
+func separates(c rune) bool { return c == ',' || c == ' ' || c == '\n' || c == '\r' || c == '\t' }
+
+func (p *Pages) getKeyEnable(w http.ResponseWriter, r *http.Request, v *visit) {
+	p.writeKeyEnable(w, r, v, http.StatusOK, r.URL.Query().Get("key"), "")
+}
+
+func (p *Pages) writeKeyEnable(w http.ResponseWriter, r *http.Request, v *visit, code int, id, wrong string) {
+	ks, err := account.ListKeys(r.Context(), p.cfg.DB, v.id)
+	if err != nil {
+		p.fail(w, r, v, err)
+		return
+	}
+	i := slices.IndexFunc(ks, func(k key) bool { return k.ID == id })
+	if i < 0 {
+		p.fail(w, r, v, fault.New(fault.NotFound, "unknown_key", "There is no such key. It may have been deleted."))
+		return
+	}
+	p.set.Write(w, r, code, "setting", keyEnable(v.view, ks[i], wrong))
+}
+
+func (p *Pages) postKeyEnable(w http.ResponseWriter, r *http.Request, v *visit) {
+	id := r.PostFormValue("key")
+	_, err := p.cfg.Accounts.EnableKey(r.Context(), v.by, v.id, id, r.PostFormValue("password"))
+	switch {
+	case err == nil:
+		done(w, r, "/keys", "key-enabled")
+	case typed(err):
+		p.writeKeyEnable(w, r, v, status(err), id, fault.Say(err))
+	default:
+		p.fail(w, r, v, err)
+	}
+}
+
+func (p *Pages) postKeyDelete(w http.ResponseWriter, r *http.Request, v *visit) {
+	if err := p.cfg.Accounts.DeleteKey(r.Context(), v.by, v.id, r.PostFormValue("key")); err != nil {
+		p.fail(w, r, v, err)
+		return
+	}
+	done(w, r, "/keys", "key-deleted")
+}
+
+func (p *Pages) postKeyDeleteAll(w http.ResponseWriter, r *http.Request, v *visit) {
+	if _, err := p.cfg.Accounts.DeleteAllKeys(r.Context(), v.by, v.id); err != nil {
+		p.fail(w, r, v, err)
+		return
+	}
+	done(w, r, "/keys", "keys-deleted")
 }

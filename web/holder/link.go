@@ -1,6 +1,13 @@
 package holder
 
-import "holdfast/web/page"
+import (
+	"net/http"
+
+	"holdfast/evidence"
+	"holdfast/fault"
+	"holdfast/notice"
+	"holdfast/web/page"
+)
 
 // linkPage is where the link of a security mail lands. Opening it changes nothing, because
 // mail scanners open links too; a person presses.
@@ -20,7 +27,7 @@ func link(v view, token string, usable bool) *linkPage {
 		return p
 	}
 	p.Heading, p.Lede = "Was it not you? Freeze now", "One press, and nothing can leave your account. You do not need to sign in."
-	p.Press = page.Form{Action: "/f/" + token, Press: true, Button: page.Button{Label: "Freeze my account", Wide: true}.Freezes()}
+	p.Press = page.Form{Action: "/freeze/" + token, Press: true, Button: page.Button{Label: "Freeze my account", Wide: true}.Freezes()}
 	return p
 }
 
@@ -43,4 +50,58 @@ func frozen(v view, p protection) *frozenPage {
 	out.Heading, out.Lede = frozenHeading(p), frozenLede(p)
 	out.Refresh = refresh(p)
 	return out
+}
+
+// getLink changes nothing, whoever or whatever opens it.
+func (p *Pages) getLink(w http.ResponseWriter, r *http.Request, _ evidence.Actor) {
+	token := r.PathValue("token")
+	_, err := notice.FindLink(r.Context(), p.cfg.DB, p.cfg.DB.Now(), notice.FreezeLinkPurpose, token)
+	if err != nil && fault.KindOf(err) != fault.NotFound {
+		p.fail(w, r, nil, err)
+		return
+	}
+	p.writeLink(w, r, token, err)
+}
+
+func (p *Pages) writeLink(w http.ResponseWriter, r *http.Request, token string, err error) {
+	code := http.StatusOK
+	if err != nil {
+		code = http.StatusNotFound
+	}
+	p.set.Write(w, r, code, "link", link(p.guest(r), token, err == nil))
+}
+
+func (p *Pages) postLink(w http.ResponseWriter, r *http.Request, from evidence.Actor) {
+	token := r.PathValue("token")
+	frozen, err := p.cfg.Guard.FreezeByLink(r.Context(), from, token)
+	switch {
+	case err == nil:
+		p.showReceipts(w, r, frozen.Account)
+	case fault.KindOf(err) == fault.NotFound:
+		p.writeLink(w, r, token, err)
+	default:
+		p.fail(w, r, nil, err)
+	}
+}
+
+func (p *Pages) getFrozen(w http.ResponseWriter, r *http.Request, _ evidence.Actor) {
+	state, err := p.ticketed(r)
+	if err != nil {
+		p.fail(w, r, nil, err)
+		return
+	}
+	p.set.Write(w, r, http.StatusOK, "frozen", frozen(p.guest(r), state))
+}
+
+func (p *Pages) getFrozenReceipts(w http.ResponseWriter, r *http.Request, _ evidence.Actor) {
+	state, err := p.ticketed(r)
+	if err != nil {
+		p.fail(w, r, nil, err)
+		return
+	}
+	if !state.Frozen() {
+		p.set.WriteParts(w, r, page.Receipts{})
+		return
+	}
+	p.set.WriteParts(w, r, *receipts(state, "/frozen/receipts"))
 }

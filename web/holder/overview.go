@@ -1,6 +1,10 @@
 package holder
 
 import (
+	"net/http"
+
+	"holdfast/account"
+	"holdfast/ledger"
 	"holdfast/web/page"
 )
 
@@ -29,8 +33,8 @@ func overview(v view, s summary) *overviewPage {
 	p := &overviewPage{Frame: v.frame("Overview", "/"), Quiet: page.Empty{Icon: "inbox", Title: "Nothing yet", Text: "Sign-ins, movements and changes appear here as they happen."}}
 	switch {
 	case v.Protection.Frozen():
-		p.Heading, p.Lede = "Your account is safe now", frozenLede(v.Protection)
-		p.Next = page.Actions{page.Button{Label: "Go on: change your password", Icon: "arrow-right"}.To("/respond")}
+		p.Heading, p.Lede = "Next: make it yours again", "Change the password, remove devices and delete API keys. It takes about five minutes, and nothing can leave meanwhile."
+		p.Next = page.Actions{page.Button{Label: "Go on", Icon: "arrow-right"}.To("/respond")}
 		p.Receipts = receipts(v.Protection, "/freeze/receipts")
 		p.Left = left(v.Protection.MayHaveLeft)
 		p.Refresh = refresh(v.Protection)
@@ -44,9 +48,9 @@ func overview(v view, s summary) *overviewPage {
 	if len(s.Balances) > 0 {
 		var f page.Facts
 		for _, b := range s.Balances {
-			f = append(f, page.Fact{Term: b.Asset, Value: page.Amount{Number: b.Amount, Asset: b.Asset}})
+			f = append(f, page.Fact{Term: b.Asset, Value: page.Amount{Number: b.Amount.String()}})
 		}
-		p.Balances = page.Card{Facts: f}
+		p.Balances = page.Pairs(f)
 	}
 	p.Rows = page.LinkRows{
 		{Href: "/devices", Icon: "monitor", Label: count(s.Devices, "device", "devices"), Text: lastSignIn(s.LastSignIn)},
@@ -61,11 +65,7 @@ func lastSignIn(h happening) string {
 	if h.At.IsZero() {
 		return "See where you are signed in"
 	}
-	text := "Last sign-in: " + shownDevice(h.Device).Name()
-	if h.Device.Place != "" {
-		text += ", " + h.Device.Place
-	}
-	return text
+	return "Last sign-in: " + h.from()
 }
 
 func keysLine(n int, frozen bool) string {
@@ -76,4 +76,48 @@ func keysLine(n int, frozen bool) string {
 		return "Suspended by the freeze"
 	}
 	return "Programs that can act for you"
+}
+
+func (p *Pages) getOverview(w http.ResponseWriter, r *http.Request, v *visit) {
+	s, err := p.summary(r, v)
+	if err != nil {
+		p.fail(w, r, v, err)
+		return
+	}
+	p.set.Write(w, r, http.StatusOK, "overview", overview(v.view, s))
+}
+
+// summary reads what the overview tells of the rest.
+func (p *Pages) summary(r *http.Request, v *visit) (summary, error) {
+	ctx := r.Context()
+	ds, err := p.cfg.Accounts.Devices(ctx, v.id, v.session.ID)
+	if err != nil {
+		return summary{}, err
+	}
+	ks, err := account.ListKeys(ctx, p.cfg.DB, v.id)
+	if err != nil {
+		return summary{}, err
+	}
+	s := summary{Devices: len(ds), Keys: len(ks)}
+	if s.Balances, err = ledger.Balances(ctx, p.cfg.DB, v.id); err != nil {
+		return summary{}, err
+	}
+	if s.Lately, _, _, err = happenings(ctx, p.cfg.DB, v.id, "", since{}, 3); err != nil {
+		return summary{}, err
+	}
+	ins, _, _, err := happenings(ctx, p.cfg.DB, v.id, "sign_in", since{}, 1)
+	if len(ins) > 0 {
+		s.LastSignIn = ins[0]
+	}
+	return s, err
+}
+
+func (p *Pages) postDismiss(w http.ResponseWriter, r *http.Request, v *visit) {
+	if p.cfg.Signs.Dismiss != nil {
+		if err := p.cfg.Signs.Dismiss(r.Context(), v.by, v.id, r.PostFormValue("sign")); err != nil {
+			p.fail(w, r, v, err)
+			return
+		}
+	}
+	done(w, r, "/", "sign-dismissed")
 }

@@ -2,7 +2,10 @@ package holder
 
 import (
 	"fmt"
+	"net/http"
 
+	"holdfast/account"
+	"holdfast/fault"
 	"holdfast/web/page"
 )
 
@@ -79,4 +82,80 @@ func passwordKeys(v view, n int, wrong string) *passwordKeysPage {
 	}
 	p.Mend = page.Summarize(p.What)
 	return p
+}
+
+// changePassword reads the form and changes the password. wrong is set when the form is to be
+// shown again.
+func (p *Pages) changePassword(r *http.Request, v *visit) (account.PasswordChanged, map[string]string, error) {
+	c := account.PasswordChange{Current: r.PostFormValue("current"), Code: r.PostFormValue("code"), Next: r.PostFormValue("password")}
+	changed, err := p.cfg.Accounts.ChangePassword(r.Context(), v.by, v.id, c)
+	if err == nil || !typed(err) {
+		return changed, nil, err
+	}
+	about := field(err, "password")
+	if code := fault.CodeOf(err); code == "wrong_password" || code == "password_needed" {
+		about = "current"
+	}
+	return changed, map[string]string{about: fault.Say(err)}, err
+}
+
+func (p *Pages) getPassword(w http.ResponseWriter, r *http.Request, v *visit) {
+	sent := r.URL.Query().Get("said") == "code-sent"
+	p.set.Write(w, r, http.StatusOK, "password", password(v.view, newPasswordForm(v.view, "/security/password", sent, nil)))
+}
+
+func (p *Pages) postPassword(w http.ResponseWriter, r *http.Request, v *visit) {
+	changed, wrong, err := p.changePassword(r, v)
+	switch {
+	case err == nil && changed.KeysLeft > 0:
+		done(w, r, "/security/password/keys", "")
+	case err == nil:
+		done(w, r, "/security", "password")
+	case wrong != nil:
+		p.set.Write(w, r, status(err), "password", password(v.view, newPasswordForm(v.view, "/security/password", true, wrong)))
+	default:
+		p.fail(w, r, v, err)
+	}
+}
+
+func (p *Pages) postPasswordCode(w http.ResponseWriter, r *http.Request, v *visit) {
+	if err := p.cfg.Accounts.RequestPasswordCode(r.Context(), v.by, v.id); err != nil {
+		p.fail(w, r, v, err)
+		return
+	}
+	done(w, r, "/security/password", "code-sent")
+}
+
+func (p *Pages) getPasswordKeys(w http.ResponseWriter, r *http.Request, v *visit) {
+	p.writePasswordKeys(w, r, v, http.StatusOK, "")
+}
+
+func (p *Pages) writePasswordKeys(w http.ResponseWriter, r *http.Request, v *visit, code int, wrong string) {
+	ks, err := account.ListKeys(r.Context(), p.cfg.DB, v.id)
+	if err != nil {
+		p.fail(w, r, v, err)
+		return
+	}
+	if len(ks) == 0 {
+		done(w, r, "/security", "password")
+		return
+	}
+	p.set.Write(w, r, code, "password-keys", passwordKeys(v.view, len(ks), wrong))
+}
+
+func (p *Pages) postPasswordKeys(w http.ResponseWriter, r *http.Request, v *visit) {
+	switch r.PostFormValue("what") {
+	case "delete":
+		if _, err := p.cfg.Accounts.DeleteAllKeys(r.Context(), v.by, v.id); err != nil {
+			p.fail(w, r, v, err)
+			return
+		}
+		done(w, r, "/security", "keys-deleted")
+	case "look":
+		done(w, r, "/keys", "")
+	case "keep":
+		done(w, r, "/security", "keys-kept")
+	default:
+		p.writePasswordKeys(w, r, v, http.StatusUnprocessableEntity, "Choose one of these.")
+	}
 }

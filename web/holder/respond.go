@@ -2,7 +2,9 @@ package holder
 
 import (
 	"fmt"
+	"net/http"
 
+	"holdfast/account"
 	"holdfast/web/page"
 )
 
@@ -119,7 +121,7 @@ func respondKeys(v view, ks []key) *respondKeysPage {
 	if len(ks) > 1 {
 		p.Acts[0] = page.Form{Action: "/respond/keys", Button: page.Button{Label: fmt.Sprintf("Delete all %d keys", len(ks)), Icon: "trash-2"}}
 	}
-	p.Keys = keyCards(ks, false)
+	p.Keys = keyCards(ks, false, true)
 	return p
 }
 
@@ -133,14 +135,14 @@ type respondDonePage struct {
 	Acts          page.Actions
 }
 
-// done is what the response has reached, as the rooms show it.
-type done struct {
+// reached is what the response has reached, as the rooms show it.
+type reached struct {
 	PasswordChanged bool
 	OtherDevices    int
 	Keys            int
 }
 
-func respondDone(v view, d done) *respondDonePage {
+func respondDone(v view, d reached) *respondDonePage {
 	p := &respondDonePage{Frame: v.quiet("Done", ""), Steps: progress(5), Receipts: receipts(v.Protection, "/freeze/receipts")}
 	p.Refresh = refresh(v.Protection)
 	p.Heading, p.Lede = "You have done what you can", "Your account is frozen and cleaned up. Nothing can leave it."
@@ -166,4 +168,101 @@ func respondDone(v view, d done) *respondDonePage {
 	}
 	p.Acts = page.Actions{page.Button{Label: "Look at the activity"}.To("/activity"), page.Button{Label: "Overview"}.Quiet().To("/")}
 	return p
+}
+
+func (p *Pages) getRespond(w http.ResponseWriter, r *http.Request, v *visit) {
+	p.set.Write(w, r, http.StatusOK, "respond", respond(v.view))
+}
+
+func (p *Pages) getRespondPassword(w http.ResponseWriter, r *http.Request, v *visit) {
+	sent := r.URL.Query().Get("said") == "code-sent"
+	p.set.Write(w, r, http.StatusOK, "respond-password", respondPassword(v.view, newPasswordForm(v.view, "/respond/password", sent, nil)))
+}
+
+func (p *Pages) postRespondPassword(w http.ResponseWriter, r *http.Request, v *visit) {
+	_, wrong, err := p.changePassword(r, v)
+	switch {
+	case err == nil:
+		done(w, r, "/respond/devices", "")
+	case wrong != nil:
+		p.set.Write(w, r, status(err), "respond-password", respondPassword(v.view, newPasswordForm(v.view, "/respond/password", true, wrong)))
+	default:
+		p.fail(w, r, v, err)
+	}
+}
+
+func (p *Pages) postRespondCode(w http.ResponseWriter, r *http.Request, v *visit) {
+	if err := p.cfg.Accounts.RequestPasswordCode(r.Context(), v.by, v.id); err != nil {
+		p.fail(w, r, v, err)
+		return
+	}
+	done(w, r, "/respond/password", "code-sent")
+}
+
+func (p *Pages) getRespondDevices(w http.ResponseWriter, r *http.Request, v *visit) {
+	ds, err := p.cfg.Accounts.Devices(r.Context(), v.id, v.session.ID)
+	if err != nil {
+		p.fail(w, r, v, err)
+		return
+	}
+	p.set.Write(w, r, http.StatusOK, "respond-devices", respondDevices(v.view, ds))
+}
+
+func (p *Pages) postRespondDevices(w http.ResponseWriter, r *http.Request, v *visit) {
+	if _, err := p.cfg.Accounts.RemoveAllDevices(r.Context(), v.by, v.id, true); err != nil {
+		p.fail(w, r, v, err)
+		return
+	}
+	done(w, r, "/respond/keys", "")
+}
+
+func (p *Pages) getRespondKeys(w http.ResponseWriter, r *http.Request, v *visit) {
+	ks, err := account.ListKeys(r.Context(), p.cfg.DB, v.id)
+	if err != nil {
+		p.fail(w, r, v, err)
+		return
+	}
+	p.set.Write(w, r, http.StatusOK, "respond-keys", respondKeys(v.view, ks))
+}
+
+func (p *Pages) postRespondKeys(w http.ResponseWriter, r *http.Request, v *visit) {
+	if _, err := p.cfg.Accounts.DeleteAllKeys(r.Context(), v.by, v.id); err != nil {
+		p.fail(w, r, v, err)
+		return
+	}
+	done(w, r, "/respond/done", "")
+}
+
+func (p *Pages) getRespondDone(w http.ResponseWriter, r *http.Request, v *visit) {
+	state, err := p.reached(r, v)
+	if err != nil {
+		p.fail(w, r, v, err)
+		return
+	}
+	p.set.Write(w, r, http.StatusOK, "respond-done", respondDone(v.view, state))
+}
+
+// reached reads how far the response has come: what is true now, not what was pressed.
+func (p *Pages) reached(r *http.Request, v *visit) (reached, error) {
+	ctx := r.Context()
+	ds, err := p.cfg.Accounts.Devices(ctx, v.id, v.session.ID)
+	if err != nil {
+		return reached{}, err
+	}
+	ks, err := account.ListKeys(ctx, p.cfg.DB, v.id)
+	if err != nil {
+		return reached{}, err
+	}
+	profile, err := account.ReadProfile(ctx, p.cfg.DB, v.id)
+	if err != nil {
+		return reached{}, err
+	}
+	out := reached{Keys: len(ks)}
+	for _, d := range ds {
+		if !d.This {
+			out.OtherDevices++
+		}
+	}
+	out.PasswordChanged = v.Protection.Frozen() && profile.Facts.PasswordChangedAt.After(v.Protection.FrozenAt)
+	return out, nil
 }

@@ -1,68 +1,69 @@
 package holder
 
-import "time"
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"holdfast/account"
+	"holdfast/evidence"
+	"holdfast/guard"
+	"holdfast/ledger"
+	"holdfast/notice"
+)
+
+// Sign is something unusual that wants the holder's answer.
+type Sign struct {
+	ID string
+	// Rule is "balance_fell" or "new_source".
+	Rule string
+	// Words say what was seen, in one sentence.
+	Words string
+	At    time.Time
+}
+
+// Signs reads and answers signs. It is functions, so that the pages do not depend on how signs are
+// found; a nil function means that nothing looks for signs.
+type Signs struct {
+	// Open returns the signs that the holder has not answered, newest first.
+	Open func(ctx context.Context, id account.ID) ([]Sign, error)
+	// Dismiss records that it was the holder. Dismissing twice MUST succeed.
+	Dismiss func(ctx context.Context, by evidence.Actor, id account.ID, sign string) error
+}
 
 // What the pages show, as the rooms give it.
+type (
+	protection = guard.Protection
+	block      = guard.Block
+	receipt    = guard.Receipt
+	withdrawal = guard.Withdrawal
+	device     = account.Device
+	key        = account.Key
+	balance    = ledger.Balance
+	movement   = ledger.Movement
+	localMail  = notice.Mail
+)
 
-type protection struct {
-	FrozenAt    time.Time
-	Contained   bool
-	ContainedAt time.Time
-	Blocks      []block
-	Receipts    []receipt
-	MayHaveLeft []withdrawal
+// prefixes says a list of addresses as people wrote it: a single address without its length.
+func prefixes(list []netip.Prefix) []string {
+	var out []string
+	for _, p := range list {
+		if p.IsSingleIP() {
+			out = append(out, p.Addr().String())
+		} else {
+			out = append(out, p.String())
+		}
+	}
+	return out
 }
 
-func (p protection) Frozen() bool { return !p.FrozenAt.IsZero() }
-
-type block struct {
-	Kind, Title, Sentence, Lifts string
-	Until                        time.Time
-}
-
-type receipt struct {
-	Title    string // the exit, as a person would name it
-	Closed   string // what is true once it is closed
-	Enforcer string // empty for Holdfast itself
-	ClosedAt time.Time
-	Detail   string
-}
-
-type withdrawal struct {
-	Amount, Asset, Address string
-	ConfirmedAt            time.Time
-}
-
-type sign struct {
-	ID, Rule, Detail string
-	At               time.Time
-}
-
-type device struct {
-	ID, Name, Browser, System, Address, Place string
-	FirstSeen, LastSeen                       time.Time
-	This                                      bool
-}
-
-type key struct {
-	ID, Label, Kind, State    string
-	Scopes, Addresses         []string
-	CreatedAt, ExpiresAt      time.Time
-	LastUsedAt, WithdrawsFrom time.Time
-	LastUsedAddress           string
-}
-
-type balance struct{ Asset, Amount string }
-
-// happening is one line of the activity: a movement, a sign-in or a change.
-type happening struct {
-	Kind   string // "movement", "sign_in", "change"
-	Name   string // kind of the movement, or name of the act
-	At     time.Time
-	Actor  string
-	Device device
-	// Of a movement.
-	Asset, Delta, Before, After, Detail string
-	Gap                                 bool
-	Refused                             bool
+// enforcer is who closes an exit beside Holdfast itself; empty for Holdfast.
+func enforcer(r receipt) string {
+	switch {
+	case r.Enforcer == "holdfast":
+		return ""
+	case r.Title != "":
+		return r.Title
+	}
+	return r.Enforcer
 }

@@ -1,6 +1,16 @@
 package holder
 
-import "holdfast/web/page"
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"holdfast/account"
+	"holdfast/evidence"
+	"holdfast/fault"
+	"holdfast/web/page"
+)
 
 // signInPage signs in, and leads to what is open to those who cannot.
 type signInPage struct {
@@ -25,90 +35,137 @@ func signIn(v view, mail, wrong, platform, returnTo string) *signInPage {
 	return p
 }
 
-// signUpPage makes an account.
-type signUpPage struct {
+// goOnPage asks somebody who is signed in already whether to go on to the platform.
+type goOnPage struct {
 	page.Frame
-	Mend                  page.Summary
-	Mail, Password, Phone page.Field
+	Lede  string
+	Press page.Form
 }
 
-func signUp(v view, mail, phone string, wrong map[string]string) *signUpPage {
-	p := &signUpPage{Frame: v.outside("Make an account"), Mail: mailField("mail", mail, wrong["mail"]), Password: newPassword(wrong["password"]),
-		Phone: page.Field{Name: "phone", Label: "Phone number (if you like)", Hint: "Only so that people at the platform can reach you. It is never used to sign in.", Type: "tel", Autocomplete: "tel", Max: 32, Value: phone, Error: wrong["phone"]}}
-	p.Password.Label = "Password"
-	p.Mail.Hint = "Best one that you use for nothing else."
-	p.Mend = page.Summarize(p.Mail, p.Password, p.Phone)
-	return p
+func goOn(v view, platform, returnTo string) *goOnPage {
+	return &goOnPage{Frame: v.frame("Go on to "+platform+"?", ""), Lede: "You are signed in as " + v.Mail + ".",
+		Press: page.Form{Action: "/sign-in/go-on", Hidden: []page.Hidden{{Name: "return_to", Value: returnTo}}, Button: page.Button{Label: "Go on", Icon: "arrow-right"}}}
 }
 
-func signUpSent(v view) *sentPage {
-	return sent(v, "Look at your mail", []string{"We have written to this address. Open the link in the mail to confirm that it is yours.", "The link works for 24 hours."},
-		page.Button{Label: "Back to sign-in"}.Quiet().To("/sign-in"))
+// returning says to which platform a sign-in goes on. It is a fault when the address is not one
+// that a service has registered, letter by letter.
+func (p *Pages) returning(w http.ResponseWriter, r *http.Request, returnTo string) (service string, err error) {
+	if returnTo == "" {
+		return "", nil
+	}
+	if service, err = account.FindReturnTo(r.Context(), p.cfg.DB, returnTo); err != nil {
+		return "", err
+	}
+	u, err := url.Parse(returnTo)
+	if err != nil {
+		return "", fault.Wrap(fault.NotFound, "return_to", "The page that sent you here is not one that we know.", err)
+	}
+	page.AllowFormTo(w, u.Scheme+"://"+u.Host)
+	return service, nil
 }
 
-// verifyPage is where the link of the first mail lands; a press confirms.
-type verifyPage struct {
-	page.Frame
-	Action string
+func (p *Pages) getSignIn(w http.ResponseWriter, r *http.Request, _ evidence.Actor) {
+	returnTo := r.URL.Query().Get("return_to")
+	service, err := p.returning(w, r, returnTo)
+	if err != nil {
+		p.fail(w, r, nil, err)
+		return
+	}
+	v, err := p.visit(r)
+	switch {
+	case err != nil && fault.KindOf(err) == fault.Internal:
+		p.fail(w, r, nil, err)
+	case err == nil && service == "":
+		done(w, r, "/", "")
+	case err == nil && !v.Protective && !v.Protection.Frozen():
+		p.set.Write(w, r, http.StatusOK, "go-on", goOn(v.view, service, returnTo))
+	case err == nil:
+		done(w, r, "/", "")
+	default:
+		p.set.Write(w, r, http.StatusOK, "sign-in", signIn(p.guest(r), "", "", service, returnTo))
+	}
 }
 
-func verify(v view, token string) *verifyPage {
-	return &verifyPage{Frame: v.outside("Confirm your mail address"), Action: "/verify/" + token}
+func (p *Pages) postSignIn(w http.ResponseWriter, r *http.Request, from evidence.Actor) {
+	returnTo := r.PostFormValue("return_to")
+	service, err := p.returning(w, r, returnTo)
+	if err != nil {
+		p.fail(w, r, nil, err)
+		return
+	}
+	mail := r.PostFormValue("mail")
+	s, err := p.cfg.Accounts.SignIn(r.Context(), from, account.Entry{Mail: mail, Password: r.PostFormValue("password"), Remembered: p.cookie(r, deviceCookie)})
+	switch {
+	case err == nil:
+	case fault.CodeOf(err) == "frozen_sign_in":
+		done(w, r, "/code", "frozen")
+		return
+	case typed(err):
+		p.set.Write(w, r, status(err), "sign-in", signIn(p.guest(r), page.Clip(mail, 254), fault.Say(err), service, returnTo))
+		return
+	default:
+		p.fail(w, r, nil, err)
+		return
+	}
+	p.enter(w, s)
+	by := s.Actor(from)
+	if r.PostFormValue("remember") == "yes" {
+		p.remember(w, r, by, s.Account)
+	}
+	if service == "" {
+		done(w, r, "/", "")
+		return
+	}
+	p.handOver(w, r, nil, by, s.Account, service, returnTo)
 }
 
-// codePage signs in to a frozen account with a mailed code: first the address, then the code.
-type codePage struct {
-	page.Frame
-	Mend          page.Summary
-	Heading, Lede string
-	Action        string
-	Mail, Code    *page.Field
-	Press         page.Button
-	Again         bool
+// remember keeps the device's secret in the browser. That it could not be kept costs a mail at the
+// next sign-in and nothing else, so the sign-in goes on.
+func (p *Pages) remember(w http.ResponseWriter, r *http.Request, by evidence.Actor, id account.ID) {
+	secret, err := p.cfg.Accounts.Remember(r.Context(), by, id)
+	if err != nil {
+		p.cfg.Log.WarnContext(r.Context(), "device not remembered", "request", page.RequestID(r.Context()), "error", err)
+		return
+	}
+	p.setCookie(w, deviceCookie, secret.Reveal(), 365*24*time.Hour)
 }
 
-func codeAsk(v view, mail, wrong string) *codePage {
-	f := mailField("mail", mail, wrong)
-	return &codePage{Frame: v.outside("Sign in with a mailed code"), Heading: "Sign in with a mailed code", Action: "/code",
-		Lede: "For a frozen account. You can look at everything, remove devices and keys, and change the password. Nothing can be opened.",
-		Mail: &f, Press: page.Button{Label: "Mail me the code"}, Mend: page.Summarize(f)}
+func (p *Pages) postGoOn(w http.ResponseWriter, r *http.Request, v *visit) {
+	returnTo := r.PostFormValue("return_to")
+	service, err := p.returning(w, r, returnTo)
+	if err == nil && service == "" {
+		err = errors.New("go on without an address")
+	}
+	if err != nil {
+		p.fail(w, r, v, err)
+		return
+	}
+	p.handOver(w, r, v, v.by, v.id, service, returnTo)
 }
 
-func codeEnter(v view, wrong string) *codePage {
-	f := mailedCode(wrong)
-	f.Focus = true
-	return &codePage{Frame: v.outside("Type the code"), Heading: "Type the code", Action: "/code/enter", Again: true,
-		Lede: "If there is an account with this address, a mail with a code is on its way. The code lasts 10 minutes and works only in this browser.",
-		Code: &f, Press: page.Button{Label: "Sign in"}, Mend: page.Summarize(f)}
+// handOver sends the browser back to the platform with a one-time code.
+func (p *Pages) handOver(w http.ResponseWriter, r *http.Request, v *visit, by evidence.Actor, id account.ID, service, returnTo string) {
+	code, err := p.cfg.Accounts.HandOver(r.Context(), by, id, service)
+	if err != nil {
+		p.fail(w, r, v, err)
+		return
+	}
+	u, err := url.Parse(returnTo)
+	if err != nil {
+		p.fail(w, r, v, err)
+		return
+	}
+	q := u.Query()
+	q.Set("code", code.Reveal())
+	u.RawQuery = q.Encode()
+	http.Redirect(w, r, u.String(), http.StatusSeeOther)
 }
 
-// resetPage asks where to send the link for a new password.
-type resetPage struct {
-	page.Frame
-	Mend page.Summary
-	Mail page.Field
-}
-
-func reset(v view, mail, wrong string) *resetPage {
-	f := mailField("mail", mail, wrong)
-	return &resetPage{Frame: v.outside("Choose a new password"), Mail: f, Mend: page.Summarize(f)}
-}
-
-func resetSent(v view) *sentPage {
-	return sent(v, "Look at your mail", []string{"If there is an account with this address, a mail with a link is on its way. It works once, for 30 minutes.", "While an account is frozen its password cannot be reset this way."},
-		page.Button{Label: "Back to sign-in"}.Quiet().To("/sign-in"), page.Button{Label: "Account frozen? Use a mailed code"}.Quiet().To("/code"))
-}
-
-// resetSetPage sets the new password.
-type resetSetPage struct {
-	page.Frame
-	Mend     page.Summary
-	Action   string
-	Password page.Field
-}
-
-func resetSet(v view, token, wrong string) *resetSetPage {
-	p := &resetSetPage{Frame: v.outside("Choose a new password"), Action: "/reset/" + token, Password: newPassword(wrong)}
-	p.Mend = page.Summarize(p.Password)
-	return p
+func (p *Pages) postSignOut(w http.ResponseWriter, r *http.Request, v *visit) {
+	if err := p.cfg.Accounts.SignOut(r.Context(), v.by, v.id); err != nil {
+		p.fail(w, r, v, err)
+		return
+	}
+	p.setCookie(w, sessionCookie, "", -time.Second)
+	done(w, r, "/sign-in", "signed-out")
 }

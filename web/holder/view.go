@@ -2,9 +2,10 @@ package holder
 
 import (
 	"fmt"
+	"slices"
 	"strings"
-	"time"
 
+	"holdfast/guard"
 	"holdfast/web/page"
 )
 
@@ -14,7 +15,7 @@ type view struct {
 	Mail       string
 	Protective bool
 	Protection protection
-	Signs      []sign
+	Signs      []Sign
 	Demo       bool
 	Dir        string
 	// Said is the code of what was just done, from the address.
@@ -76,6 +77,9 @@ var saids = map[string]string{
 	"sign-dismissed":  "Thank you. We have noted that it was you.",
 	"limit":           "Saved.",
 	"phone":           "Saved.",
+	"mail-asked":      "We have written to the new address. Nothing changes until the link in that mail is pressed.",
+	"mail-changed":    "Your mail address is changed. Sign in with it.",
+	"frozen":          "Your account is frozen, so nobody can sign in. A mailed code opens a protected view, where you can see and close.",
 }
 
 // states are the banners on top: frozen, held, or a sign that wants an answer.
@@ -103,7 +107,7 @@ func frozenBanner(p protection, full bool) page.Banner {
 		b.Facts = append(b.Facts, page.Fact{Term: "What lifts it", Value: page.Text(p.Blocks[0].Lifts)})
 	}
 	if full {
-		b.Facts = append(page.Facts{{Term: "What", Value: page.Text(blocked(p.Blocks))}}, b.Facts...)
+		b.Facts = append(page.Facts{{Term: "What", Value: page.Text(fmt.Sprintf("Every exit: %d of them, listed below", len(p.Receipts)))}}, b.Facts...)
 	}
 	return b
 }
@@ -113,10 +117,10 @@ func waitingFor(p protection) string {
 	var names []string
 	open := 0
 	for _, r := range p.Receipts {
-		if r.ClosedAt.IsZero() {
+		if !r.Confirmed() {
 			open++
-			if r.Enforcer != "" && !strings.Contains(strings.Join(names, "\n"), r.Enforcer) {
-				names = append(names, r.Enforcer)
+			if who := enforcer(r); who != "" && !slices.Contains(names, who) {
+				names = append(names, who)
 			}
 		}
 	}
@@ -153,7 +157,7 @@ next:
 func blocked(blocks []block) string {
 	var titles []string
 	for _, b := range blocks {
-		titles = append(titles, lower(b.Title))
+		titles = append(titles, lower(guard.Title(b.Exit)))
 	}
 	if len(titles) == 0 {
 		return "Every exit"
@@ -170,8 +174,8 @@ func lower(s string) string {
 	return strings.ToLower(s[:1]) + s[1:]
 }
 
-func signBanner(s sign) page.Banner {
-	return page.Banner{Tone: page.Danger, Title: signTitle(s.Rule), Text: []string{s.Detail},
+func signBanner(s Sign) page.Banner {
+	return page.Banner{Tone: page.Danger, Title: signTitle(s.Rule), Text: []string{s.Words},
 		Facts: page.Facts{{Term: "When", Value: page.Moment{At: s.At}}},
 		Acts: page.Actions{
 			page.Button{Label: "It was not me", Icon: "snowflake"}.Danger().To("/freeze?because=" + s.Rule),
@@ -200,11 +204,11 @@ func receipts(p protection, live string) *page.Receipts {
 		r.Live = live
 	}
 	for _, x := range p.Receipts {
-		item := page.Receipt{Exit: x.Title, Enforcer: x.Enforcer, State: page.Waiting, At: x.ClosedAt, What: x.Detail}
-		if !x.ClosedAt.IsZero() {
-			item.State = page.Closed
+		item := page.Receipt{Exit: guard.Title(x.Exit), Enforcer: enforcer(x), State: page.Waiting, At: x.ClosedAt}
+		if x.Confirmed() {
+			item.State, item.What = page.Closed, x.Detail
 			if item.What == "" {
-				item.What = x.Closed
+				item.What = guard.Closed(x.Exit)
 			}
 		}
 		r.List = append(r.List, item)
@@ -227,7 +231,7 @@ func left(ws []withdrawal) page.Part {
 	}
 	var out page.Cards
 	for _, w := range ws {
-		out = append(out, page.Card{Title: page.Amount{Number: w.Amount, Asset: w.Asset}.Grouped() + " " + w.Asset, Icon: "triangle-alert",
+		out = append(out, page.Card{Title: page.Amount{Number: w.Amount.String()}.Grouped() + " " + w.Asset, Icon: "triangle-alert",
 			Tag:   page.Tag{Tone: page.Danger, Icon: "triangle-alert", Text: "May have left"},
 			Facts: page.Facts{{Term: "To", Value: page.Address(w.Address)}, {Term: "Confirmed", Value: page.Moment{At: w.ConfirmedAt}}}})
 	}
@@ -274,6 +278,3 @@ func list(names []string) string {
 func shownDevice(d device) page.Device {
 	return page.Device{Browser: d.Browser, System: d.System, Place: d.Place, Address: d.Address, FirstSeen: d.FirstSeen}
 }
-
-// zero reports whether no time is known.
-func zero(t time.Time) bool { return t.IsZero() }

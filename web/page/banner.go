@@ -29,6 +29,12 @@ type Fact struct {
 
 func (Facts) part() string { return "facts" }
 
+// Pairs are short terms with short values, such as an asset and its balance: always on one line,
+// the values aligned at the end.
+type Pairs []Fact
+
+func (Pairs) part() string { return "pairs" }
+
 // Card groups what belongs to one thing: a device, a key.
 type Card struct {
 	Title string

@@ -1,6 +1,9 @@
 package page
 
-import "net/http"
+import (
+	"net/http"
+	"time"
+)
 
 // Failure is an error page: what happened, what is safe, what to do next. No cause.
 type Failure struct {
@@ -9,6 +12,10 @@ type Failure struct {
 	Say    []string
 	// Acts are the ways on; the overview when empty.
 	Acts Actions
+	// Until is when it can be tried again; zero when that is not known.
+	Until time.Time
+	// Frame is what stands around it for somebody who is signed in; nil for everybody else.
+	Frame *Frame
 }
 
 // The failures that a door itself can give.
@@ -30,6 +37,7 @@ var (
 type failurePage struct {
 	Frame
 	Say   []string
+	Until Moment
 	Quote string
 	Acts  Actions
 }
@@ -40,7 +48,10 @@ func (s *Set) Fail(w http.ResponseWriter, r *http.Request, f Failure) {
 	if acts == nil {
 		acts = Actions{Button{Label: "Go to the overview", Href: "/"}.Quiet(), Button{Label: "Freeze without signing in", Href: "/emergency"}.Quiet()}
 	}
-	s.Write(w, r, f.Status, "failure", &failurePage{
-		Frame: Frame{Title: f.Title}, Say: f.Say, Quote: RequestID(r.Context()), Acts: acts,
-	})
+	p := &failurePage{Say: f.Say, Until: Moment{At: f.Until}, Quote: RequestID(r.Context()), Acts: acts}
+	if f.Frame != nil {
+		p.Frame = *f.Frame
+	}
+	p.Title = f.Title
+	s.Write(w, r, f.Status, "failure", p)
 }

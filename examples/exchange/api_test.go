@@ -54,6 +54,11 @@ func TestSignedRequestsThatAreRefused(t *testing.T) {
 	t.Run("signed before encoding", func(t *testing.T) {
 		wantCode(t, get("note=a%40b&"+now, sign("note=a@b&"+now), key.ID), 401, -1022)
 	})
+	t.Run("signed as JavaScript encodes, sent with a plus", func(t *testing.T) {
+		if a := get("note=a+b&"+now, sign("note=a%20b&"+now), key.ID); a.status != 200 {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+	})
 	t.Run("a signature that is none", func(t *testing.T) { wantCode(t, get(now, "zz", key.ID), 401, -1022) })
 
 	// An unknown key, a deleted one, a wrong signature and a wrong address look the same.

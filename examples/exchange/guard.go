@@ -109,6 +109,12 @@ func (x *Exchange) authenticate(ctx context.Context, r *holdfastv1.AuthenticateR
 	return answer.Msg, verdict(answer.Msg.GetDecision())
 }
 
+// unknownCredential reports whether Holdfast did not accept the key or its signature.
+func unknownCredential(err error) bool {
+	var no *refusal
+	return errors.As(err, &no) && no.decision.GetVerdict() == holdfastv1.Verdict_VERDICT_UNKNOWN_CREDENTIAL
+}
+
 // fresh refuses an allowance that was given in an earlier epoch than the highest this
 // exchange has heard of. Asked inside the transaction that acts, it closes the gap between
 // Holdfast's yes and the act: a freeze raises the epoch first and counts what it stopped

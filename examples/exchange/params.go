@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
@@ -28,7 +29,12 @@ type params struct {
 	// the body without its signature, byte for byte as they arrived. Nothing is decoded and
 	// encoded again, so a client that signs before percent-encoding fails, as at Binance
 	// since 2026-01-15.
-	signed    []byte
+	signed []byte
+	// canonical is the same with every name and value encoded in the one way of JavaScript's
+	// encodeURIComponent. Binance's own client signs this form and sends another (a space is
+	// signed as %20 and sent as +), so a signature over it counts as well. It says the same:
+	// different parameters never have the same canonical form.
+	canonical []byte
 	signature string
 }
 
@@ -41,7 +47,7 @@ func parseParams(query, body string) (*params, error) {
 	p := &params{values: map[string]string{}}
 	n := 0
 	for _, part := range []string{query, body} {
-		var kept []string
+		var kept, canonical []string
 		for pair := range strings.SplitSeq(part, "&") {
 			rawName, rawValue, _ := strings.Cut(pair, "=")
 			if rawName == "signature" {
@@ -72,11 +78,29 @@ func parseParams(query, body string) (*params, error) {
 				return nil, errRepeated
 			}
 			p.values[name] = value
+			if name != "signature" {
+				canonical = append(canonical, encodeComponent(name)+"="+encodeComponent(value))
+			}
 		}
 		p.signed = append(p.signed, strings.Join(kept, "&")...)
+		p.canonical = append(p.canonical, strings.Join(canonical, "&")...)
 	}
 	p.signature = p.values["signature"]
 	return p, nil
+}
+
+// encodeComponent is encodeURIComponent (ECMA-262, 19.2.6.4).
+func encodeComponent(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		c := s[i]
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-_.!~*'()", c) >= 0 {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
 }
 
 // printable reports whether s has no control characters and is valid UTF-8.

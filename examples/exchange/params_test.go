@@ -123,6 +123,17 @@ func FuzzParams(f *testing.F) {
 				}
 			}
 		}
+		// The canonical form says the same and is its own canonical form.
+		if again, err := parseParams(string(p.canonical), ""); len(query) == 0 || len(body) == 0 {
+			if err == nil && string(again.canonical) != string(p.canonical) {
+				t.Fatalf("canonical %q of canonical %q", again.canonical, p.canonical)
+			}
+			for name, value := range p.values {
+				if err == nil && name != "signature" && again.get(name) != value {
+					t.Fatalf("canonical %q has %q for %q", p.canonical, again.get(name), value)
+				}
+			}
+		}
 		if p.signature != "" || strings.Contains(query, "signature") || strings.Contains(body, "signature") {
 			return
 		}

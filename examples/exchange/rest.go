@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -161,7 +162,12 @@ func (x *Exchange) authorize(c *call, keyID, exit string, origin *holdfastv1.Ori
 	if err != nil {
 		return err
 	}
-	if c.key, err = x.authenticate(c.ctx, ask); err != nil {
+	c.key, err = x.authenticate(c.ctx, ask)
+	if unknownCredential(err) && c.params.canonical != nil && !bytes.Equal(c.params.canonical, c.params.signed) {
+		ask.Signed = c.params.canonical
+		c.key, err = x.authenticate(c.ctx, ask)
+	}
+	if err != nil {
 		return err
 	}
 	if changes && !x.replays.first(ask, sent, until, x.now()) {

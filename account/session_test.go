@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"holdfast/evidence"
+	"holdfast/fault"
 	"holdfast/permit"
 )
 
@@ -237,6 +238,46 @@ func TestCredentialsAreAskedInTheStandingsEpoch(t *testing.T) {
 		}
 		if _, err := CredentialLive(t.Context(), r.db, standing, "unheard of", "x"); err == nil {
 			t.Error("an unknown kind passes")
+		}
+	})
+}
+
+// TestWhatWorksOnceWorksOnceAtTheSameMomentToo uses each one-time thing eight times at once.
+func TestWhatWorksOnceWorksOnceAtTheSameMomentToo(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		v := r.join(mail)
+		code, err := r.HandOver(t.Context(), v.Session.Actor(r.from), v.Account, "exchange")
+		must(t, err)
+		must(t, r.SignUp(t.Context(), r.from, SignUp{Mail: "second@holdfast.test", Password: goodPassword}))
+		link := token(t, r.box.take(t, "second@holdfast.test", "Confirm"), "verify")
+		frozen := r.join("third@holdfast.test")
+		r.freeze(staff, frozen.Account)
+		nonce, err := r.RequestSignInCode(t.Context(), r.from, "third@holdfast.test")
+		must(t, err)
+		mailed := digits.FindString(r.box.take(t, "third@holdfast.test", "sign-in code").Text)
+		for name, use := range map[string]func() error{
+			"hand-over": func() error { _, err := r.Redeem(t.Context(), exchange, code.Reveal()); return err },
+			"link":      func() error { _, err := r.Verify(t.Context(), r.from, link); return err },
+			"mailed code": func() error {
+				_, err := r.EnterWithCode(t.Context(), r.from, "third@holdfast.test", mailed, nonce.Reveal())
+				return err
+			},
+		} {
+			answers := make(chan error, 8)
+			for range 8 {
+				go func() { answers <- use() }()
+			}
+			worked := 0
+			for range 8 {
+				if err := <-answers; err == nil {
+					worked++
+				} else if fault.KindOf(err) == fault.Internal {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+			if worked != 1 {
+				t.Errorf("%s worked %d times", name, worked)
+			}
 		}
 	})
 }

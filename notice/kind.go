@@ -3,6 +3,7 @@ package notice
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -92,7 +93,11 @@ type Restored struct {
 }
 
 // FreezeLink is the link that was asked for on the logged-out page.
-type FreezeLink struct{ Event }
+type FreezeLink struct {
+	Event
+	// HeldUntil is the end of the short hold that the report placed; zero when it placed none.
+	HeldUntil time.Time `json:"held_until,omitzero"`
+}
 
 // SignInCode is the mailed code that opens a frozen account's protective mode.
 type SignInCode struct {
@@ -330,7 +335,7 @@ func (v Frozen) letter() letter {
 		next: []string{
 			"Next, sign in with a code sent to this address: change your password, remove devices and delete API keys you did not make. Only our staff can open the account again, after they have checked that it is you.",
 		},
-		calm: true,
+		freeze: freezeAgain,
 	}
 }
 
@@ -356,12 +361,16 @@ func (v Restored) letter() letter {
 }
 
 func (v FreezeLink) letter() letter {
+	lead := []string{"Somebody asked on our site for a link to freeze your account. The account is not frozen yet."}
+	if !v.HeldUntil.IsZero() {
+		lead = append(lead, "To be safe, withdrawals wait until "+moment(v.HeldUntil)+".")
+	}
 	return letter{
 		subject: "Your link to freeze your account",
-		lead:    []string{"Somebody asked on our site for a link to freeze your account. Nothing has changed yet."},
+		lead:    lead,
 		facts:   v.facts(),
 		next:    []string{"If it was not you who asked, you need not do anything. The link can freeze the account and can do nothing else."},
-		calm:    true,
+		freeze:  freezeAsked,
 	}
 }
 
@@ -424,4 +433,22 @@ func quoted(s string, limit int) string {
 	return "\"" + s + "\""
 }
 
-func money(amount, asset string) string { return clean(amount, 60) + " " + clean(asset, 20) }
+// money writes an amount with its asset, its digits in groups of three.
+func money(amount, asset string) string { return grouped(clean(amount, 60)) + " " + clean(asset, 20) }
+
+var number = regexp.MustCompile(`^-?[0-9]+(\.[0-9]+)?$`)
+
+// grouped puts commas into the digits before the point; what is no number stays as it is.
+func grouped(s string) string {
+	if !number.MatchString(s) {
+		return s
+	}
+	whole, fraction, _ := strings.Cut(s, ".")
+	for i := len(whole) - 3; i > 0 && whole[i-1] != '-'; i -= 3 {
+		whole = whole[:i] + "," + whole[i:]
+	}
+	if fraction != "" {
+		whole += "." + fraction
+	}
+	return whole
+}

@@ -55,14 +55,15 @@ type letter struct {
 	path    string
 	after   string   // what to know about the action link
 	next    []string // what to do
-	calm    bool     // the freeze link is not an answer to "was it you?"
+	freeze  string   // words before the freeze link, where "if this was not you" does not fit
 }
 
 type fact struct{ Name, Value string }
 
 const (
 	freezeWords   = "If this was not you, freeze your account: opening the link changes nothing until you press the button."
-	freezeCalm    = "To freeze your account, use the link below: opening it changes nothing until you press the button."
+	freezeAsked   = "To freeze your account, use the link below: opening it changes nothing until you press the button."
+	freezeAgain   = "Keep this mail. Should somebody open your account again and it was not you, this link freezes it once more: opening it changes nothing until you press the button."
 	noLinkWords   = "If this was not you, open our site yourself and choose \"Freeze without signing in\". This mail has no link, because this address is not yet confirmed for your account."
 	freezeButton  = "Freeze my account"
 	neverAskWords = "We never ask for your password or a code by mail, phone or chat."
@@ -74,8 +75,8 @@ func (h House) Compose(v Vars, e Envelope) Mail {
 	p := parts{letter: l, Name: h.name(), Never: neverAskWords}
 	if e.FreezeToken != "" {
 		p.FreezeURL, p.FreezeWords = h.Base+Path(FreezeLinkPurpose, e.FreezeToken), freezeWords
-		if l.calm {
-			p.FreezeWords = freezeCalm
+		if l.freeze != "" {
+			p.FreezeWords = l.freeze
 		}
 	} else {
 		p.FreezeWords = noLinkWords
@@ -148,20 +149,20 @@ var page = template.Must(template.New("mail").Parse(`<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark"><meta name="supported-color-schemes" content="light dark">
 <title>{{.Subject}}</title></head>
-<body style="margin:0;padding:24px 16px;font:18px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif">
+<body style="margin:0;padding:24px 16px;overflow-wrap:anywhere;font:18px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif">
 <div style="max-width:36em;margin:0 auto">
 <h1 style="font-size:26px;line-height:1.25;margin:0 0 16px">{{.Subject}}</h1>
 {{range .Lead}}<p style="margin:0 0 16px">{{.}}</p>
 {{end}}{{range .Facts}}<p style="margin:0 0 8px"><strong>{{.Name}}</strong><br>{{.Value}}</p>
 {{end}}{{with .Code}}<p style="margin:24px 0;font:700 32px/1.2 ui-monospace,Menlo,Consolas,monospace;letter-spacing:4px">{{.}}</p>
-{{end}}{{with .ActionURL}}<p style="margin:24px 0"><a href="{{.}}" style="display:inline-block;padding:16px 24px;border-radius:8px;background:#1e3a5f;color:#ffffff;font-weight:600;text-decoration:none">{{$.Action}}</a></p>
+{{end}}{{with .ActionURL}}<p style="margin:24px 0"><a href="{{.}}" style="display:inline-block;padding:16px 24px;border:1px solid #ffffff;border-radius:8px;background:#1e3a5f;color:#ffffff;font-weight:600;text-decoration:none">{{$.Action}}</a></p>
 <p style="margin:0 0 16px">{{$.After}}</p>
 {{end}}{{range .Next}}<p style="margin:16px 0">{{.}}</p>
 {{end}}<p style="margin:24px 0 16px">{{.FreezeWords}}</p>
-{{with .FreezeURL}}<p style="margin:0 0 24px"><a href="{{.}}" style="display:inline-block;padding:16px 24px;border-radius:8px;background:#8f1414;color:#ffffff;font-weight:600;text-decoration:none">{{$.Freeze}}</a></p>
+{{with .FreezeURL}}<p style="margin:0 0 24px"><a href="{{.}}" style="display:inline-block;padding:16px 24px;border:1px solid #ffffff;border-radius:8px;background:#8f1414;color:#ffffff;font-weight:600;text-decoration:none">{{$.Freeze}}</a></p>
 {{end}}<hr style="border:0;border-top:1px solid #808080;margin:24px 0 16px">
 <p style="margin:0 0 8px;font-size:15px">{{.Name}}. {{.Never}}</p>
-{{with .Record}}<p style="margin:0;font-size:15px">{{.}}<br>To check your record later: <code style="overflow-wrap:anywhere">holdfast verify FILE --head {{$.Head}}</code></p>
+{{with .Record}}<p style="margin:0;font-size:15px">{{.}}<br>To check your record later: <code>holdfast verify FILE --head {{$.Head}}</code></p>
 {{end}}</div></body></html>
 `))
 

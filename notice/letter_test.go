@@ -36,7 +36,7 @@ func every(e Event, s string) []Vars {
 		KeyCreated{e, s, s, []string{"read", s}, []string{s, "192.0.2.1"}, soon},
 		WithdrawalRequested{e, s, s, s, s, soon},
 		AddressChanged{e, "mail address", s, s, soon},
-		Frozen{e, s, false}, RestoreProposed{e, s}, Restored{e, s, soon}, FreezeLink{e},
+		Frozen{e, s, false}, RestoreProposed{e, s}, Restored{e, s, soon}, FreezeLink{e, soon},
 		SignInCode{e, "482 913", 10 * time.Minute},
 		PasswordCode{e, "4829 1357", 10 * time.Minute},
 		SignBalanceFell{e, s, "1.2", "0.7", 41, 20},
@@ -239,6 +239,16 @@ func TestSpan(t *testing.T) {
 	} {
 		if got := span(d); got != want {
 			t.Errorf("span(%s) = %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestGrouped(t *testing.T) {
+	for in, want := range map[string]string{
+		"0": "0", "999": "999", "1000": "1,000", "30000.5": "30,000.5", "-123456": "-123,456", "1234567.123456": "1,234,567.123456", "x1000": "x1000", "": "",
+	} {
+		if got := grouped(in); got != want {
+			t.Errorf("grouped(%q) = %q, want %q", in, got, want)
 		}
 	}
 }

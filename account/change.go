@@ -130,7 +130,7 @@ func (a *Accounts) RequestReset(ctx context.Context, from evidence.Actor, mail s
 	if err != nil {
 		return err
 	}
-	if err := a.door.Attempt(ctx, "form "+source(from.Address), formTries); err != nil {
+	if err := a.door.Attempt(ctx, "form "+Source(from.Address), formTries); err != nil {
 		return err
 	}
 	return a.enqueue(ctx, resetForm, resetRequest{Mail: mail, From: from})
@@ -225,7 +225,7 @@ func (a *Accounts) ChangeMail(ctx context.Context, by evidence.Actor, id ID, mai
 		}
 		tx.Note("new", mail)
 		event := notice.EventOf(tx.By, tx.Now())
-		if err := a.tellAt(ctx, tx, []string{mail}, notice.VerifyMail{Event: event}); err != nil {
+		if err := a.tellAt(ctx, tx, []string{mail}, notice.VerifyMail{Event: event, Change: true}); err != nil {
 			return err
 		}
 		return a.tell(ctx, tx, notice.AddressChanged{Event: event, What: "mail address", Old: p.Mail, New: mail})

@@ -68,7 +68,7 @@ func (a *Accounts) RequestSignInCode(ctx context.Context, from evidence.Actor, m
 	if err != nil {
 		return "", err
 	}
-	if err := a.door.Attempt(ctx, "form "+source(from.Address), formTries); err != nil {
+	if err := a.door.Attempt(ctx, "form "+Source(from.Address), formTries); err != nil {
 		return "", err
 	}
 	raw := make([]byte, 32)
@@ -202,7 +202,7 @@ func (a *Accounts) EnterWithCode(ctx context.Context, from evidence.Actor, mail,
 	if err != nil {
 		return Session{}, err
 	}
-	if err := a.door.Attempt(ctx, "code "+source(from.Address), permit.Limit{Tries: a.cfg.SourceTries, Window: signInWindow}); err != nil {
+	if err := a.door.Attempt(ctx, "code "+Source(from.Address), permit.Limit{Tries: a.cfg.SourceTries, Window: signInWindow}); err != nil {
 		return Session{}, err
 	}
 	f, err := a.lookUp(ctx, mail)

@@ -60,7 +60,7 @@ func TestARegisteredCredentialDiesWithTheFreeze(t *testing.T) {
 			must(t, r.db.QueryRow(t.Context(), `SELECT epoch FROM standing WHERE account_id = $1`, string(id)).Scan(&standing.Epoch))
 			var got []string
 			for _, c := range []string{"k1", "s1"} {
-				ok, err := CredentialLive(t.Context(), r.db, standing, ExternalCredential, c)
+				ok, err := CredentialLive(t.Context(), r.db, standing, exchange.ID, ExternalCredential, c)
 				must(t, err)
 				if ok {
 					got = append(got, c)

@@ -123,7 +123,7 @@ func modeOf(mode string) permit.Mode {
 // long; a key is live as long as it is not deleted or run out and belongs to the epoch.
 func (a *Accounts) Look(ctx context.Context, tx *permit.Tx, by evidence.Actor) (permit.Mode, error) {
 	if by.Kind == evidence.Key {
-		live, err := CredentialLive(ctx, tx, tx.Standing, KeyCredential, by.ID)
+		live, err := CredentialLive(ctx, tx, tx.Standing, "", KeyCredential, by.ID)
 		if err != nil {
 			return permit.NoMode, err
 		}
@@ -159,9 +159,9 @@ const (
 )
 
 // CredentialLive reports whether a credential, by its handle or id, is live in the standing's epoch:
-// what was recorded about it earlier does not count. How long a session was idle is not asked: a
+// what was recorded about it earlier does not count. An external credential is the integrator's own. How long a session was idle is not asked: a
 // withdrawal that waits for days is not undone by its holder's absence.
-func CredentialLive(ctx context.Context, q Reader, s permit.Standing, kind CredentialKind, id string) (bool, error) {
+func CredentialLive(ctx context.Context, q Reader, s permit.Standing, integrator string, kind CredentialKind, id string) (bool, error) {
 	var query string
 	args := []any{string(s.Account), id, s.Epoch, store.Micros(q.Now())}
 	switch kind {
@@ -172,7 +172,8 @@ func CredentialLive(ctx context.Context, q Reader, s permit.Standing, kind Crede
 	case KeyCredential:
 		query = `SELECT count(*) FROM api_key WHERE account_id = $1 AND key_id = $2 AND epoch = $3 AND deleted_at = 0 AND (expires_at = 0 OR expires_at > $4)`
 	case ExternalCredential:
-		query = `SELECT count(*) FROM credential WHERE account_id = $1 AND external_credential_id = $2 AND epoch = $3 AND ended_at = 0 AND (expires_at = 0 OR expires_at > $4)`
+		query = `SELECT count(*) FROM credential WHERE account_id = $1 AND external_credential_id = $2 AND epoch = $3 AND ended_at = 0 AND (expires_at = 0 OR expires_at > $4) AND integrator = $5`
+		args = append(args, integrator)
 	default:
 		return false, fmt.Errorf("account: no kind of credential is called %q", kind)
 	}

@@ -227,16 +227,16 @@ func TestCredentialsAreAskedInTheStandingsEpoch(t *testing.T) {
 			id   string
 			want bool
 		}{{SessionCredential, v.Session.ID, true}, {SessionCredential, "x", false}, {KeyCredential, v.Session.ID, false}, {PlatformCredential, "", true}} {
-			got, err := CredentialLive(t.Context(), r.db, standing, c.kind, c.id)
+			got, err := CredentialLive(t.Context(), r.db, standing, "exchange", c.kind, c.id)
 			if err != nil || got != c.want {
 				t.Errorf("%s %s: %v %v", c.kind, c.id, got, err)
 			}
 		}
 		standing.Epoch = 2
-		if got, err := CredentialLive(t.Context(), r.db, standing, SessionCredential, v.Session.ID); got || err != nil {
+		if got, err := CredentialLive(t.Context(), r.db, standing, "exchange", SessionCredential, v.Session.ID); got || err != nil {
 			t.Errorf("live in another epoch: %v", err)
 		}
-		if _, err := CredentialLive(t.Context(), r.db, standing, "unheard of", "x"); err == nil {
+		if _, err := CredentialLive(t.Context(), r.db, standing, "exchange", "unheard of", "x"); err == nil {
 			t.Error("an unknown kind passes")
 		}
 	})

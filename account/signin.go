@@ -70,7 +70,7 @@ func (a *Accounts) SignIn(ctx context.Context, from evidence.Actor, e Entry) (Se
 	if err != nil {
 		return Session{}, err
 	}
-	if err := a.door.Attempt(ctx, "sign in "+source(from.Address), permit.Limit{Tries: a.cfg.SourceTries, Window: signInWindow}); err != nil {
+	if err := a.door.Attempt(ctx, "sign in "+Source(from.Address), permit.Limit{Tries: a.cfg.SourceTries, Window: signInWindow}); err != nil {
 		return Session{}, err
 	}
 	f, err := a.lookUp(ctx, mail)

@@ -66,7 +66,7 @@ func (a *Accounts) SignUp(ctx context.Context, from evidence.Actor, s SignUp) er
 	if err := CheckPassword(s.Password, mail); err != nil {
 		return err
 	}
-	if err := a.door.Attempt(ctx, "form "+source(from.Address), formTries); err != nil {
+	if err := a.door.Attempt(ctx, "form "+Source(from.Address), formTries); err != nil {
 		return err
 	}
 	hash, err := a.hash.make(ctx, s.Password)

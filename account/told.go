@@ -44,9 +44,9 @@ func (a *Accounts) enqueue(ctx context.Context, kind string, payload any) error 
 	})
 }
 
-// source names where a try at a public door came from, for counting: an IPv4 address, or the /64 of
+// Source names where a try at a public door came from, for counting: an IPv4 address, or the /64 of
 // an IPv6 address, because one home has all of it.
-func source(address string) string {
+func Source(address string) string {
 	addr, err := netip.ParseAddr(address)
 	if err != nil {
 		return "unknown"

@@ -458,21 +458,3 @@ func (g *Guard) Authenticate(ctx context.Context, by evidence.Actor, s Signed) (
 	a.Decision, err = g.answer(ctx, by, seen, q, d)
 	return a, err
 }
-
-// Source names where a try at a public door came from, for counting: an IPv4 address, or the /64
-// of an IPv6 address, because one home has all of it.
-func Source(address string) string {
-	addr, err := netip.ParseAddr(address)
-	if err != nil {
-		return "unknown"
-	}
-	addr = addr.Unmap()
-	if addr.Is4() {
-		return addr.String()
-	}
-	prefix, err := addr.Prefix(64)
-	if err != nil {
-		return "unknown"
-	}
-	return prefix.String()
-}

@@ -93,13 +93,3 @@ func TestKnownExits(t *testing.T) {
 		}
 	}
 }
-
-func TestSource(t *testing.T) {
-	for in, want := range map[string]string{
-		"192.0.2.7": "192.0.2.7", "::ffff:192.0.2.7": "192.0.2.7", "2001:db8:1:2:3::4": "2001:db8:1:2::/64", "": "unknown", "x": "unknown",
-	} {
-		if got := Source(in); got != want {
-			t.Errorf("%q: %q", in, got)
-		}
-	}
-}

@@ -58,7 +58,7 @@ func (g *Guard) FreezeByCode(ctx context.Context, from evidence.Actor, mail, cod
 		if fault.KindOf(err) == fault.Internal {
 			return Frozenness{}, err
 		}
-		if limit := g.door.Attempt(ctx, "freeze code "+Source(from.Address), wrongCodes); limit != nil {
+		if limit := g.door.Attempt(ctx, "freeze code "+account.Source(from.Address), wrongCodes); limit != nil {
 			return Frozenness{}, limit
 		}
 		return Frozenness{}, err

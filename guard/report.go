@@ -41,7 +41,7 @@ func (g *Guard) RequestLink(ctx context.Context, from evidence.Actor, mail strin
 	if err != nil {
 		return err
 	}
-	if err := g.door.Attempt(ctx, "freeze link "+Source(from.Address), linkRequests); err != nil {
+	if err := g.door.Attempt(ctx, "freeze link "+account.Source(from.Address), linkRequests); err != nil {
 		return err
 	}
 	err = g.db.Housekeep(ctx, func(tx *store.Tx) error {

@@ -240,7 +240,7 @@ func (g *Guard) Confirm(ctx context.Context, by evidence.Actor, id account.ID, w
 		default:
 			return fault.New(fault.Conflict, "state", "This withdrawal has ended as "+string(w.State)+".")
 		}
-		live, err := account.CredentialLive(ctx, tx, tx.Standing, w.CredentialKind, w.Credential)
+		live, err := account.CredentialLive(ctx, tx, tx.Standing, by.ID, w.CredentialKind, w.Credential)
 		if err != nil {
 			return err
 		}

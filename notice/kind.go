@@ -19,7 +19,12 @@ type Vars interface {
 }
 
 // VerifyMail asks whether the address belongs to the person who typed it.
-type VerifyMail struct{ Event }
+type VerifyMail struct {
+	Event
+	// Change is set when the address is to become that of an account that exists. Such a mail
+	// carries no freeze link: who reads it has not yet shown to be the account's holder.
+	Change bool `json:"change,omitempty"`
+}
 
 // AccountExists tells a holder that somebody tried to sign up with their address.
 type AccountExists struct{ Event }
@@ -222,6 +227,16 @@ func (e Event) facts(extra ...fact) []fact {
 }
 
 func (v VerifyMail) letter() letter {
+	if v.Change {
+		return letter{
+			subject: "Confirm your new mail address",
+			lead:    []string{"The holder of an account asked to use this mail address from now on. If it was you, confirm the address."},
+			facts:   v.facts(),
+			action:  "Confirm this address", path: string(VerifyPurpose),
+			after:  "The link works once, for " + span(Lifetime(VerifyPurpose)) + ".",
+			freeze: "If it was not you, do nothing: without the link nothing changes.",
+		}
+	}
 	return letter{
 		subject: "Confirm your mail address",
 		lead:    []string{"Somebody opened an account with this mail address. If it was you, confirm the address."},

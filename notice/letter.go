@@ -73,12 +73,17 @@ const (
 func (h House) Compose(v Vars, e Envelope) Mail {
 	l := v.letter()
 	p := parts{letter: l, Name: h.name(), Never: neverAskWords}
+	switch {
+	case l.freeze != "":
+		p.FreezeWords = l.freeze
+	case e.FreezeToken != "":
+		p.FreezeWords = freezeWords
+	default:
+		p.FreezeWords = noLinkWords
+	}
 	if e.FreezeToken != "" {
-		p.FreezeURL, p.FreezeWords = h.Base+Path(FreezeLinkPurpose, e.FreezeToken), freezeWords
-		if l.freeze != "" {
-			p.FreezeWords = l.freeze
-		}
-	} else {
+		p.FreezeURL = h.Base + Path(FreezeLinkPurpose, e.FreezeToken)
+	} else if l.path == "" || e.ActionToken == "" {
 		p.FreezeWords = noLinkWords
 	}
 	if l.path != "" && e.ActionToken != "" {

@@ -32,7 +32,7 @@ func envelope() Envelope {
 func every(e Event, s string) []Vars {
 	soon := testTime.Add(24 * time.Hour)
 	return []Vars{
-		VerifyMail{e}, AccountExists{e}, NewSignIn{e}, PasswordChanged{e, 2, 1}, PasswordReset{e},
+		VerifyMail{Event: e}, AccountExists{e}, NewSignIn{e}, PasswordChanged{e, 2, 1}, PasswordReset{e},
 		KeyCreated{e, s, s, []string{"read", s}, []string{s, "192.0.2.1"}, soon},
 		WithdrawalRequested{e, s, s, s, s, soon},
 		AddressChanged{e, "mail address", s, s, soon},
@@ -101,6 +101,19 @@ func TestMailHasOneFreezeLinkAndNoOtherButItsOwn(t *testing.T) {
 		if got := hrefs(t, m.HTML); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: html links to %q, want %q", v.Kind(), got, want)
 		}
+	}
+}
+
+func TestNewAddressIsAskedWithoutAFreezeLink(t *testing.T) {
+	e := envelope()
+	e.FreezeToken = ""
+	m := testHouse.Compose(VerifyMail{testEvent, true}, e)
+	want := []string{"https://pages.example.test/verify/ACTIONTOKEN"}
+	if text, page := urls.FindAllString(m.Text, -1), hrefs(t, m.HTML); !reflect.DeepEqual(text, want) || !reflect.DeepEqual(page, want) {
+		t.Errorf("links %q and %q", text, page)
+	}
+	if strings.Contains(m.Text, "Somebody opened an account") || strings.Contains(m.Text, "has no link") || !strings.Contains(m.Text, "do nothing") {
+		t.Errorf("the mail reads:\n%s", m.Text)
 	}
 }
 

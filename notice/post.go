@@ -127,8 +127,10 @@ func (p *Post) Queue(ctx context.Context, tx Tx, n Notice) error {
 	queue := func(to string, linked bool) error {
 		c := content{Vars: vars}
 		if linked {
-			if c.Freeze, err = MakeLink(ctx, tx, n.Account, FreezeLinkPurpose, to); err != nil {
-				return err
+			if v, ok := n.Vars.(VerifyMail); !ok || !v.Change {
+				if c.Freeze, err = MakeLink(ctx, tx, n.Account, FreezeLinkPurpose, to); err != nil {
+					return err
+				}
 			}
 			if info.action != "" {
 				if c.Action, err = MakeLink(ctx, tx, n.Account, info.action, to); err != nil {

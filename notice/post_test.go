@@ -184,6 +184,23 @@ func TestNoticeGoesToEveryRecipientWithItsRecord(t *testing.T) {
 	})
 }
 
+func TestNewAddressGetsNoWayToFreeze(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		out := newTray()
+		r := newRoom(t, db, Config{Sender: out})
+		r.start(t)
+		r.queue(t, Notice{To: []string{"new@holdfast.test"}, Vars: VerifyMail{testEvent, true}})
+		m := next(t, out.mails, "mail")
+		if _, err := FindLink(t.Context(), db, db.Now(), VerifyPurpose, tokenIn(t, m, VerifyPurpose)); err != nil {
+			t.Error(err)
+		}
+		var links int
+		if err := db.QueryRow(t.Context(), `SELECT count(*) FROM link`).Scan(&links); err != nil || links != 1 {
+			t.Errorf("%d links were made (%v)", links, err)
+		}
+	})
+}
+
 // tokenIn finds the token of a link in a mail.
 func tokenIn(t testing.TB, m Mail, p Purpose) string {
 	t.Helper()

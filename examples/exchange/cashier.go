@@ -92,20 +92,26 @@ func (c *cashier) round(ctx context.Context, x *Exchange) time.Duration {
 // send_before and only while no later epoch has reached this exchange, which is looked at
 // again inside the transaction that lets the money go.
 func (x *Exchange) send(ctx context.Context, w withdrawal) error {
+	if x.enforcer.halted.Load() {
+		return errHalted
+	}
 	asking, cancel := context.WithTimeout(ctx, x.cfg.HoldfastTimeout)
 	defer cancel()
 	answer, err := x.cfg.Guard.ConfirmWithdrawal(asking, connect.NewRequest(&holdfastv1.ConfirmWithdrawalRequest{
 		Account: accountRef(w.account), WithdrawalId: w.holdfastID,
 	}))
 	if err != nil {
+		switch connect.CodeOf(err) {
+		case connect.CodeNotFound, connect.CodeFailedPrecondition: // it has ended there already
+			return x.keep(ctx, w, withdrawalFailed, "Not sent", "", 0)
+		}
 		return err
 	}
 	state := answer.Msg.GetWithdrawal()
 	switch state.GetState() {
 	case holdfastv1.WithdrawalState_WITHDRAWAL_STATE_CONFIRMED:
 	case holdfastv1.WithdrawalState_WITHDRAWAL_STATE_REQUESTED:
-		// Held, not decided: it stays pending and is asked about again.
-		return x.postpone(ctx, w, answer.Msg.GetDecision())
+		return x.undecided(ctx, w, answer.Msg.GetDecision())
 	case holdfastv1.WithdrawalState_WITHDRAWAL_STATE_CANCELLED, holdfastv1.WithdrawalState_WITHDRAWAL_STATE_REFUSED:
 		return x.keep(ctx, w, withdrawalCancelled, "Stopped because the account is frozen", "", answer.Msg.GetDecision().GetEpoch())
 	case holdfastv1.WithdrawalState_WITHDRAWAL_STATE_CONFIRMED_BEFORE_FREEZE:
@@ -198,6 +204,20 @@ func (x *Exchange) keep(ctx context.Context, w withdrawal, state, reason, report
 		x.streams.positionChanged(ctx, x, w.account)
 	}
 	return err
+}
+
+// undecided handles a no that left the withdrawal requested at Holdfast. A hold ends, and the
+// question is put again; anything else does not: what asked for the money is gone.
+func (x *Exchange) undecided(ctx context.Context, w withdrawal, d *holdfastv1.Decision) error {
+	switch d.GetVerdict() {
+	case holdfastv1.Verdict_VERDICT_HELD, holdfastv1.Verdict_VERDICT_TOO_MANY:
+		return x.postpone(ctx, w, d)
+	case holdfastv1.Verdict_VERDICT_FROZEN:
+		return x.keep(ctx, w, withdrawalCancelled, "Stopped because the account is frozen", reportFail, d.GetEpoch())
+	case holdfastv1.Verdict_VERDICT_UNKNOWN_CREDENTIAL, holdfastv1.Verdict_VERDICT_OUT_OF_SCOPE, holdfastv1.Verdict_VERDICT_UNKNOWN_ACCOUNT:
+		return x.keep(ctx, w, withdrawalFailed, "Not sent: the key or session that asked for it has been removed", reportFail, 0)
+	}
+	return fmt.Errorf("withdrawal %s is neither confirmed nor refused: %s", w.id, d.GetVerdict())
 }
 
 // postpone moves the next question to the end of a hold, at most a minute away: a hold may

@@ -14,6 +14,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"holdfast/api/client"
 	holdfastv1 "holdfast/api/holdfast/v1"
 )
 
@@ -27,6 +28,8 @@ type enforcer struct {
 	bell chan struct{}
 	// heard is when the stream last said anything, in microseconds; 0 before the first time.
 	heard atomic.Int64
+	// halted is set while Holdfast's database has lost closings that were applied here.
+	halted atomic.Bool
 
 	mu     sync.Mutex
 	epochs map[string]int64 // highest epoch known of each account
@@ -40,9 +43,15 @@ const (
 	// silentFor is how long the stream may be silent (its heartbeat comes every five
 	// seconds) before it counts as lost.
 	silentFor = 12 * time.Second
-	// reconnectAfter is the pause before a lost stream is opened again.
-	reconnectAfter = 200 * time.Millisecond
+	// reconnectAfter is the pause before a lost stream is opened again; it doubles up to
+	// reconnectAtMost.
+	reconnectAfter  = 100 * time.Millisecond
+	reconnectAtMost = 2 * time.Second
 )
+
+// errHalted: a database that has lost history may have lost freezes, so until people have
+// put it right nothing that it allows is done.
+var errHalted = fmt.Errorf("%w: its database has lost history", errUnavailable)
 
 // epochOf returns the highest epoch that this exchange has heard of for the account.
 func (x *Exchange) epochOf(account string) int64 {
@@ -82,7 +91,9 @@ func (x *Exchange) loadEpochs(ctx context.Context) error {
 
 // run registers and follows until ctx ends, reconnecting for ever.
 func (e *enforcer) run(ctx context.Context, x *Exchange) {
+	pause := reconnectAfter
 	for ctx.Err() == nil {
+		before := e.heard.Load()
 		err := e.register(ctx, x)
 		if err == nil {
 			err = e.follow(ctx, x)
@@ -90,8 +101,16 @@ func (e *enforcer) run(ctx context.Context, x *Exchange) {
 		if ctx.Err() != nil {
 			return
 		}
+		if client.CodeOf(err) == "history_lost" {
+			e.halted.Store(true)
+			x.log.Error("holdfast has lost history: nothing is done until it is put right", "error", err)
+		}
+		pause = min(pause*2, reconnectAtMost)
+		if e.heard.Load() != before {
+			pause = reconnectAfter
+		}
 		x.log.Warn("holdfast stream lost; reconnecting", "error", err)
-		timer := time.NewTimer(reconnectAfter)
+		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
@@ -138,6 +157,7 @@ func (e *enforcer) follow(ctx context.Context, x *Exchange) error {
 		}
 		positions = m.GetPositions()
 		e.heard.Store(micros(x.now()))
+		e.halted.Store(false)
 	}
 	return errors.Join(stream.Err(), context.Cause(ctx))
 }
@@ -162,6 +182,9 @@ func (x *Exchange) positions(ctx context.Context) ([]int64, error) {
 }
 
 func (t *txn) savePositions(p []int64) error {
+	if len(p) == 0 {
+		return nil // freezes that come first repeat what the request said, which may be nothing
+	}
 	text, err := json.Marshal(p)
 	if err != nil {
 		return err

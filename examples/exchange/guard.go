@@ -81,6 +81,9 @@ func verdict(d *holdfastv1.Decision) error {
 
 // check asks whether an act may happen now. It returns the epoch of the yes.
 func (x *Exchange) check(ctx context.Context, account string, by *holdfastv1.Credential, exit string, origin *holdfastv1.Origin) (int64, error) {
+	if x.enforcer.halted.Load() {
+		return 0, errHalted
+	}
 	ctx, cancel := context.WithTimeout(ctx, x.cfg.HoldfastTimeout)
 	defer cancel()
 	answer, err := x.cfg.Guard.Check(ctx, connect.NewRequest(&holdfastv1.CheckRequest{
@@ -96,6 +99,9 @@ func (x *Exchange) check(ctx context.Context, account string, by *holdfastv1.Cre
 // authenticate passes a signed request to Holdfast, which knows the key's secret; this
 // exchange never sees one.
 func (x *Exchange) authenticate(ctx context.Context, r *holdfastv1.AuthenticateRequest) (*holdfastv1.AuthenticateResponse, error) {
+	if x.enforcer.halted.Load() {
+		return nil, errHalted
+	}
 	ctx, cancel := context.WithTimeout(ctx, x.cfg.HoldfastTimeout)
 	defer cancel()
 	answer, err := x.cfg.Guard.Authenticate(ctx, connect.NewRequest(r))

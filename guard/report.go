@@ -73,8 +73,12 @@ func (g *Guard) handleReport(ctx context.Context, payload json.RawMessage, _ tim
 			return err
 		}
 		tx.Note("held", held)
+		link := notice.FreezeLink{Event: notice.EventOf(r.From, tx.Now())}
+		if held {
+			link.HeldUntil = tx.Now().Add(g.cfg.Lengths[HeldUnproven])
+		}
 		return g.post.Queue(ctx, tx, notice.Notice{
-			Account: id, To: []string{r.Mail}, Vars: notice.FreezeLink{Event: notice.EventOf(r.From, tx.Now())},
+			Account: id, To: []string{r.Mail}, Vars: link,
 		})
 	})
 	if fault.KindOf(err) == fault.TooMany {

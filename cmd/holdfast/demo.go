@@ -207,12 +207,6 @@ func (p *play) freeze(ctx context.Context, result *demoResult) error {
 	return nil
 }
 
-func (p *play) protection(ctx context.Context) (statusReply, error) {
-	var r statusReply
-	err := p.desk().ask(ctx, "status", statusArgs{holderMail}, &r)
-	return r, err
-}
-
 // attempts lets the thief try every exit again.
 func (p *play) attempts(ctx context.Context, result *demoResult) error {
 	p.chapter("The thief, after the freeze")

@@ -78,6 +78,8 @@ const (
 )
 
 func main() {
+	// Whatever this program makes is its owner's only, the files of its libraries too.
+	syscall.Umask(0o077)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal asks to stop in good order; after it, a second one ends the process at once.
 	context.AfterFunc(ctx, stop)

@@ -79,6 +79,9 @@ func (o operatorAddCmd) Run(ctx context.Context, c console) error {
 	}
 	var r operatorReply
 	if err := o.ask(ctx, "operator-add", operatorArgs{o.Name, public, o.Yes}, &r); err != nil {
+		if o.Yes {
+			err = withHint(err, "%s holds a key that was not enrolled; remove it before you try again", path)
+		}
 		return err
 	}
 	if err := r.show(c); err != nil {

@@ -33,7 +33,7 @@ func (s serveCmd) Run(ctx context.Context, c console) error {
 	if err != nil {
 		return err
 	}
-	c.say("Holdfast is ready. Pages: %s   API: %s   operators: %s", s.base(), run.house.apiURL, s.socket())
+	c.say("Holdfast is ready. Pages: %s   API: %s   operators: %s", run.house.cfg.base(), run.house.apiURL, s.socket())
 	return run.wait(ctx)
 }
 
@@ -178,7 +178,7 @@ func (r *running) stop(ctx context.Context) error {
 func listen(flag, variable, addr string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, withHint(fmt.Errorf("the address %s is in use by another program", addr), "choose another with %s or the variable %s, as %s=127.0.0.1:0", flag, variable, variable)
+		return nil, withHint(fmt.Errorf("the address %s is in use by another program", addr), "stop it, or choose another with %s or the variable %s, as in %s=127.0.0.1:9080", flag, variable, variable)
 	}
 	if errors.Is(err, os.ErrPermission) {
 		return nil, withHint(fmt.Errorf("the address %s needs more rights than this user has", addr), "use a port above 1023 with %s or the variable %s", flag, variable)

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"holdfast/account"
 	"holdfast/api/client"
 	"holdfast/examples/exchange"
 )
@@ -46,7 +47,7 @@ const (
 
 func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
 
-// state is the house's state folder.
+// desk is where the demonstration's commands go.
 func (s *stage) desk() desk { return desk{State: s.dir} }
 
 // operatorKeyFile is where an operator of the demonstration keeps the key.
@@ -137,12 +138,30 @@ func (s *stage) enrol(ctx context.Context) error {
 			return err
 		}
 	}
-	if _, err := os.Stat(s.path(exchangeKey)); err == nil {
+	return s.enrolExchange(ctx)
+}
+
+// enrolExchange makes the exchange's service key. Sign-ins come back to a registered address only,
+// so an exchange that has moved to another port gets a new key, and the old one ends.
+func (s *stage) enrolExchange(ctx context.Context) error {
+	moved := s.path("exchange-url")
+	if at, err := os.ReadFile(moved); err == nil && string(at) == s.exchangeURL {
 		return nil
 	}
+	if old, _, err := client.ReadKeyFile(s.path(exchangeKey)); err == nil {
+		if err := (serviceRemoveCmd{desk: s.desk(), ID: old.ID, Yes: true}).Run(ctx, quiet); err != nil {
+			return err
+		}
+		if err := os.Remove(s.path(exchangeKey)); err != nil {
+			return err
+		}
+	}
 	add := serviceAddCmd{desk: s.desk(), Name: "exchange", ReturnTo: []string{s.exchangeURL + "/callback"},
-		Scopes: []string{"guard", "accounts", "sign_in", "ledger"}, Out: s.path(exchangeKey), Yes: true}
-	return add.Run(ctx, quiet)
+		Scopes: account.ServiceScopes, Out: s.path(exchangeKey), Yes: true}
+	if err := add.Run(ctx, quiet); err != nil {
+		return err
+	}
+	return os.WriteFile(moved, []byte(s.exchangeURL), 0o600)
 }
 
 // openExchange opens the exchange with its service key, and money in it the first time.

@@ -372,3 +372,50 @@ func TestDisableFastWithdrawMakesTransfersWait(t *testing.T) {
 	}
 	r.wantBalance(sender, "BTC", "0.6", "0.4")
 }
+
+func TestNothingIsDoneOnAHoldfastThatLostHistory(t *testing.T) {
+	r := newRig(t, nil)
+	account, key := r.holder("1", "")
+	other, _ := r.holder("1", "")
+	r.hold.Freeze(other)
+	r.until("the freeze is heard", func() bool { return r.x.epochOf(other) == 2 })
+	r.hold.LoseHistory()
+	r.until("the loss is noticed", r.x.enforcer.halted.Load)
+	wantCode(t, r.signed(key, "POST", "/api/v3/order", "symbol", "BTCUSDT", "side", "SELL", "type", "LIMIT", "timeInForce", "GTC",
+		"quantity", "0.1", "price", "60000"), http.StatusServiceUnavailable, -1001)
+	wantCode(t, r.withdraw(key, "coin", "BTC", "address", outside, "amount", "0.1"), http.StatusServiceUnavailable, -1001)
+	r.wantBalance(account, "BTC", "1", "0")
+	r.hold.FindHistory(1, other)
+	r.until("it goes on", func() bool { return !r.x.enforcer.halted.Load() })
+	r.order(key, "BTCUSDT", "SELL", "0.1", "60000")
+}
+
+func TestWithdrawalOfADeletedKeyIsNotSent(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.WithdrawalDelay = 300 * time.Millisecond })
+	account, key := r.holder("1", "")
+	id := withdrawalID(t, r.withdraw(key, "coin", "BTC", "address", outside, "amount", "0.4"))
+	r.hold.DeleteKey(key.ID)
+	if !r.hold.WithdrawalIn(id, holdfastv1.WithdrawalState_WITHDRAWAL_STATE_FAILED, patience) {
+		t.Fatalf("Holdfast was not told; here it is %s", r.state(id))
+	}
+	if n := r.sentOnChain(); n != 0 {
+		t.Errorf("%d transactions on the network", n)
+	}
+	r.wantBalance(account, "BTC", "1", "0")
+	r.wantBooksRight()
+}
+
+func TestStreamsEndWhenAFreezeCouldNotBeHeard(t *testing.T) {
+	r := newRig(t, nil)
+	_, key := r.holder("1", "")
+	s := r.socket()
+	if f := s.ask("userDataStream.subscribe.signature", signedParams(t, key)); f.Status != 200 {
+		t.Fatalf("subscribe: %+v", f)
+	}
+	r.x.enforcer.heard.Store(micros(r.x.now().Add(-silentFor))) // as if nothing had come since
+	r.hold.SetDown(true)
+	r.x.enforcer.heard.Store(micros(r.x.now().Add(-silentFor)))
+	if e := s.next().Event; e["e"] != "eventStreamTerminated" {
+		t.Errorf("got %v", e)
+	}
+}

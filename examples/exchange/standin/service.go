@@ -123,6 +123,7 @@ func (s *Server) RequestWithdrawal(_ context.Context, r *connect.Request[holdfas
 		RequestedAt: timestamppb.Now(), Epoch: d.GetEpoch(), Reference: m.GetReference(),
 	}
 	s.withdrawals[w.GetWithdrawalId()] = w
+	s.requesters[w.GetWithdrawalId()] = m.GetCredential().GetKeyId()
 	s.requested[id], s.bodies[id] = w.GetWithdrawalId(), body
 	s.changed.Broadcast()
 	if s.lose {
@@ -159,6 +160,9 @@ func (s *Server) ConfirmWithdrawal(_ context.Context, r *connect.Request[holdfas
 		return nil, err
 	}
 	d := s.decide(s.accounts[w.GetAccountId()], nil, "pending_withdrawal")
+	if k := s.keys[s.requesters[w.GetWithdrawalId()]]; k != nil && k.deleted {
+		d = unknownCredential
+	}
 	if d.GetVerdict() == holdfastv1.Verdict_VERDICT_ALLOW && w.GetState() == holdfastv1.WithdrawalState_WITHDRAWAL_STATE_REQUESTED {
 		w.State, w.ConfirmedAt, w.Epoch = holdfastv1.WithdrawalState_WITHDRAWAL_STATE_CONFIRMED, timestamppb.Now(), d.GetEpoch()
 		w.SendBefore = timestamppb.New(time.Now().Add(10 * time.Second))
@@ -207,6 +211,14 @@ func (s *Server) Follow(ctx context.Context, r *connect.Request[holdfastv1.Follo
 	next := 0
 	if p := r.Msg.GetPositions(); len(p) == 1 {
 		next = int(p[0])
+	}
+	s.mu.Lock()
+	lost := next > len(s.feed)
+	s.mu.Unlock()
+	if lost {
+		err := connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf("the database has lost history"))
+		err.Meta().Set("Holdfast-Code", "history_lost")
+		return err
 	}
 	stop := context.AfterFunc(ctx, func() {
 		s.mu.Lock()

@@ -51,6 +51,7 @@ type Server struct {
 	withdrawals map[string]*holdfastv1.Withdrawal
 	requested   map[string]string // idempotency key -> withdrawal id
 	bodies      map[string]string // idempotency key -> what it named
+	requesters  map[string]string // withdrawal id -> key id
 	feed        []*holdfastv1.Closing
 	exits       []string // registered by the enforcer
 	receipts    []*holdfastv1.SubmitReceiptRequest
@@ -90,7 +91,7 @@ func New() *Server {
 	s := &Server{
 		accounts: map[string]*account{}, keys: map[string]*key{}, sessions: map[string]*session{}, codes: map[string]*session{},
 		withdrawals: map[string]*holdfastv1.Withdrawal{}, requested: map[string]string{}, bodies: map[string]string{},
-		movements: map[string]*holdfastv1.Movement{},
+		movements: map[string]*holdfastv1.Movement{}, requesters: map[string]string{},
 	}
 	s.changed = sync.NewCond(&s.mu)
 	mux := http.NewServeMux()
@@ -116,6 +117,9 @@ func (s *Server) Close() {
 	s.http.CloseClientConnections()
 	s.http.Close()
 }
+
+// URL is the address of the stand-in.
+func (s *Server) URL() string { return s.http.URL }
 
 // Guard returns a client of the stand-in.
 func (s *Server) Guard() holdfastv1connect.GuardServiceClient {
@@ -160,6 +164,24 @@ func (s *Server) LoseNextRequest() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lose = true
+}
+
+// LoseHistory forgets every closing, as a database restored from an old back-up does, and
+// ends open streams.
+func (s *Server) LoseHistory() {
+	s.mu.Lock()
+	s.feed = nil
+	s.mu.Unlock()
+	s.http.CloseClientConnections()
+}
+
+// FindHistory puts closings back in the place of those that were lost.
+func (s *Server) FindHistory(n int, account string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.feed) < n {
+		s.publish(&holdfastv1.Closing{AccountId: account, Kind: "hold", Epoch: s.accounts[account].epoch})
+	}
 }
 
 // Confirm confirms a withdrawal behind the platform's back and returns it.

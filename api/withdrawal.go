@@ -44,6 +44,10 @@ func (s guardService) ConfirmWithdrawal(ctx context.Context, req *connect.Reques
 		return nil, err
 	}
 	d, w, err := s.c.Guard.Confirm(ctx, by, id, req.Msg.GetWithdrawalId())
+	if err == nil && d.Verdict != guard.Allow {
+		// A frozen account is refused before anyone looks whose withdrawal it is.
+		err = s.ownWithdrawal(ctx, by.ID, id, req.Msg.GetWithdrawalId())
+	}
 	if err != nil {
 		return nil, err
 	}

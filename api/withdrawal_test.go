@@ -155,6 +155,10 @@ func TestNobodyTouchesAnothersWithdrawal(t *testing.T) {
 		}
 		_, err := c.Guard.ConfirmWithdrawal(ctx, ask(&holdfastv1.ConfirmWithdrawalRequest{WithdrawalId: id}))
 		refused(t, err, connect.CodeInvalidArgument, "account")
+		// The same key of another service is another request.
+		if second := request(t, other, wants(w.handOver(h, other, "wallet").GetSession(), "1")); second.GetWithdrawalId() == id {
+			t.Error("two services share an idempotency key")
+		}
 		if v := verdict(t, c, byID(bystander.id), ofSession(session), "order"); v != unknownCredential {
 			t.Errorf("a session under another account: %s", v)
 		}
@@ -170,9 +174,13 @@ func TestNobodyTouchesAnothersWithdrawal(t *testing.T) {
 				t.Errorf("%v: %s", name, v)
 			}
 		}
-		// The same key of another service is another request.
-		if second := request(t, other, wants(w.handOver(h, other, "wallet").GetSession(), "1")); second.GetWithdrawalId() == id {
-			t.Error("two services share an idempotency key")
+		_, err = bystander.app.Freeze(ctx, ask(&holdfastv1.FreezeRequest{}))
+		must(t, err)
+		_, err = h.app.Freeze(ctx, ask(&holdfastv1.FreezeRequest{}))
+		must(t, err)
+		for _, a := range []*holdfastv1.AccountRef{byID(h.id), byID(bystander.id)} {
+			_, err := other.Guard.ConfirmWithdrawal(ctx, ask(&holdfastv1.ConfirmWithdrawalRequest{Account: a, WithdrawalId: id}))
+			refused(t, err, connect.CodeNotFound, "unknown_withdrawal")
 		}
 	})
 }

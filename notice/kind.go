@@ -175,7 +175,7 @@ var kinds = map[Kind]kindInfo{
 	KindKeyCreated:          {read: readVars[KeyCreated], urgent: true},
 	KindWithdrawalRequested: {read: readVars[WithdrawalRequested], urgent: true},
 	KindAddressChanged:      {read: readVars[AddressChanged], urgent: true},
-	KindFrozen:              {read: readVars[Frozen]},
+	KindFrozen:              {read: readVars[Frozen], urgent: true},
 	KindRestoreProposed:     {read: readVars[RestoreProposed]},
 	KindRestored:            {read: readVars[Restored]},
 	KindFreezeLink:          {read: readVars[FreezeLink], urgent: true},

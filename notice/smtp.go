@@ -81,6 +81,10 @@ func NewSMTP(c SMTPConfig) (*SMTP, error) {
 	default:
 		return nil, fmt.Errorf("mail server: TLS must be starttls, tls or plain, not %q", c.TLS)
 	}
+	if c.DKIM != nil && domain != c.DKIM.domain && !strings.HasSuffix(domain, "."+c.DKIM.domain) {
+		// RFC 7489 section 3.1.1: a signature of another domain does not vouch for the sender.
+		return nil, fmt.Errorf("mail sender %s: the DKIM keys are of %s, which does not vouch for it", from.Address, c.DKIM.domain)
+	}
 	if c.Helo == "" {
 		c.Helo = domain
 	}

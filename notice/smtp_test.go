@@ -383,6 +383,7 @@ func TestMailLeavesOnlyProtected(t *testing.T) {
 		"plain with a password":  {Host: "127.0.0.1", TLS: Plain, From: "a@holdfast.test", Username: "holdfast"},
 		"no mode":                {Host: "mail.example.test", From: "a@holdfast.test"},
 		"opportunistic":          {Host: "mail.example.test", TLS: "opportunistic", From: "a@holdfast.test"},
+		"foreign signature":      {Host: "mail.example.test", TLS: StartTLS, From: "a@notholdfast.test", DKIM: &DKIM{domain: "holdfast.test"}},
 		"sender with a new line": {Host: "mail.example.test", TLS: StartTLS, From: "a@holdfast.test\r\nBcc: b@evil.test"},
 	} {
 		if _, err := NewSMTP(c); err == nil {

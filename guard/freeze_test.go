@@ -309,8 +309,9 @@ func TestTwoNodesDecideAlike(t *testing.T) {
 	signed := []byte("symbol=BTCUSDT&timestamp=1")
 	mac := hmac.New(sha256.New, []byte(made))
 	mac.Write(signed)
+	signature := mac.Sum(nil)
 	ask := func(ctx context.Context) (guard.Verdict, error) {
-		a, err := there.guard.Authenticate(ctx, there.bot(), guard.Signed{KeyID: key.Key.ID, Bytes: signed, Signature: mac.Sum(nil), Exit: permit.Order, Address: "203.0.113.7"})
+		a, err := there.guard.Authenticate(ctx, there.bot(), guard.Signed{KeyID: key.Key.ID, Bytes: signed, Signature: signature, Exit: permit.Order, Address: "203.0.113.7"})
 		return a.Verdict, err
 	}
 	if v, err := ask(t.Context()); err != nil || v != guard.Allow {

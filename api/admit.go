@@ -106,15 +106,19 @@ func (a *API) whoCalls(ctx context.Context, n need, header http.Header) (caller,
 		who.from = a.c.Accounts.From(r.address, header.Get("User-Agent"))
 	case n.holder:
 		who.from = a.c.Accounts.From(r.address, header.Get("User-Agent"))
-		who.session, err = a.c.Accounts.Session(ctx, bearer(header), who.from)
+		if who.session, err = a.c.Accounts.Session(ctx, bearer(header), who.from); err != nil {
+			return who, err
+		}
 		who.from = who.session.Actor(who.from)
 		r.actor = who.from.Name()
 	case n.scope != "":
-		who.key, err = a.serviceKey(ctx, bearer(header))
-		if err == nil && !who.key.Covers(n.scope) {
-			err = fault.New(fault.Denied, "scope", fmt.Sprintf("This service key does not have the scope %q.", n.scope))
+		if who.key, err = a.serviceKey(ctx, bearer(header)); err != nil {
+			return who, err
 		}
 		r.actor = who.key.Actor().Name()
+		if !who.key.Covers(n.scope) {
+			err = fault.New(fault.Denied, "scope", fmt.Sprintf("This service key does not have the scope %q.", n.scope))
+		}
 	default:
 		err = errors.New("this method is not in the table of needs")
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -276,6 +277,23 @@ func TestCloseOnlySecretsRevealNothing(t *testing.T) {
 			return r.GetExit() == string(permit.PendingWithdrawal) && r.GetStopped() == 1 && r.GetDetail() != ""
 		}) {
 			t.Errorf("the platform is told: %v", whole.Msg)
+		}
+	})
+}
+
+// TestSignInTellsNothing: a wrong password and an unknown address get the same bytes.
+func TestSignInTellsNothing(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		w.join(mail)
+		answer := func(body string) string {
+			status, header, out := w.postJSON("HolderService/SignIn", "", body)
+			header.Del("Holdfast-Request")
+			header.Del("Date")
+			return fmt.Sprint(status, header, out)
+		}
+		known := answer(`{"mail":"` + mail + `","password":"Wrong-Horse-7-Battery"}`)
+		if unknown := answer(`{"mail":"nobody@holdfast.test","password":"Wrong-Horse-7-Battery"}`); unknown != known {
+			t.Errorf("told apart:\n%s\n%s", known, unknown)
 		}
 	})
 }

@@ -43,10 +43,10 @@ type deliverArgs struct {
 // Kind names the job.
 func (deliverArgs) Kind() string { return "notice" }
 
-// InsertOpts says where and how often the job runs. The number of tries is no limit here: the age of
-// the notice is.
+// InsertOpts says where and how often the job runs. Tries that the mail server refused do not count:
+// the age of the notice is their limit. Those that our own database refused do.
 func (deliverArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: mailQueue, MaxAttempts: 30000}
+	return river.InsertOpts{Queue: mailQueue, MaxAttempts: 1000}
 }
 
 // join connects the post with the job queue.
@@ -208,21 +208,29 @@ func (p *Post) delivered(ctx context.Context, account evidence.AccountID, id str
 	})
 }
 
-// notDelivered notes why, and has the job tried again until the notice is too old to help.
+// notDelivered notes why, and has the mail tried again until the notice is too old to help. It puts
+// the job off instead of failing it: a failed job keeps the error of every try, and a mail server
+// that is down for weeks would fill the database.
 func (p *Post) notDelivered(ctx context.Context, account evidence.AccountID, id string, made time.Time, why error) error {
 	ctx = context.WithoutCancel(ctx)
+	var attempts int
 	err := p.db.Housekeep(ctx, func(tx *store.Tx) error {
-		_, err := tx.Exec(ctx, `UPDATE notice SET attempts = attempts + 1, last_error = $3 WHERE account_id = $1 AND notice_id = $2`,
-			string(account), id, clean(why.Error(), 300))
-		return err
+		return tx.QueryRow(ctx, `UPDATE notice SET attempts = attempts + 1, last_error = $3 WHERE account_id = $1 AND notice_id = $2 RETURNING attempts`,
+			string(account), id, clean(why.Error(), 300)).Scan(&attempts)
 	})
 	if err != nil {
-		p.log.LogAttrs(ctx, slog.LevelError, "delivery not noted", slog.String("notice", id), slog.Any("error", err))
+		return fmt.Errorf("note that a mail did not go (%w): %w", why, err)
 	}
-	if p.db.Now().Sub(made) > giveUpAfter {
+	age := p.db.Now().Sub(made)
+	level := slog.LevelWarn
+	if attempts > 3 {
+		level = slog.LevelError
+	}
+	p.log.LogAttrs(ctx, level, "mail not delivered", slog.String("notice", id), slog.Int("attempt", attempts), slog.Duration("age", age), slog.Any("error", why))
+	if age > giveUpAfter {
 		return river.JobCancel(fmt.Errorf("given up after %s: %w", span(giveUpAfter), why))
 	}
-	return why
+	return river.JobSnooze(p.c.Retry(attempts))
 }
 
 // failed logs what a job died of, one line each.

@@ -249,6 +249,10 @@ func TestRefusingServerLosesNothing(t *testing.T) {
 		if err != nil || len(unsent) != 5 {
 			t.Fatalf("%d notices are listed as unsent, want 5 (%v)", len(unsent), err)
 		}
+		var kept int
+		if err := db.QueryRow(t.Context(), `SELECT count(*) FROM river_job WHERE errors IS NOT NULL`).Scan(&kept); err != nil || kept != 0 {
+			t.Errorf("%d jobs pile up the errors of their tries (%v)", kept, err)
+		}
 		out.setFail(nil)
 		got := map[string]bool{}
 		for range 5 {
@@ -261,6 +265,30 @@ func TestRefusingServerLosesNothing(t *testing.T) {
 			unsent, err := r.post.Unsent(t.Context(), 10)
 			return err == nil && len(unsent) == 0
 		})
+	})
+}
+
+func TestMailIsGivenUpAfterAMonthAndStaysListed(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		first := newRoom(t, db, Config{Sender: newTray()})
+		first.queue(t, Notice{To: []string{"holder@holdfast.test"}, Vars: Frozen{Event: testEvent}})
+		out := newTray()
+		out.setFail(errors.New("451 try later"))
+		late, err := NewPost(db.At(db.Now().Add(giveUpAfter+time.Hour)), Config{House: testHouse, Sender: out, Retry: func(int) time.Duration { return 0 }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &room{db: db, post: late}
+		r.start(t)
+		next(t, out.tries, "last try")
+		eventually(t, "given up", func() bool {
+			var n int
+			err := db.QueryRow(t.Context(), `SELECT count(*) FROM river_job WHERE state = 'cancelled'`).Scan(&n)
+			return err == nil && n == 1
+		})
+		if unsent, err := late.Unsent(t.Context(), 10); err != nil || len(unsent) != 1 || unsent[0].LastError != "451 try later" {
+			t.Errorf("unsent %+v, %v", unsent, err)
+		}
 	})
 }
 

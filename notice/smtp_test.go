@@ -139,7 +139,8 @@ func (m *mailSession) Rcpt(string, *smtp.RcptOptions) error {
 }
 
 func (m *mailSession) Data(r io.Reader) error {
-	if m.s.is() == dyingInData {
+	mood := m.s.is()
+	if mood == dyingInData {
 		_, _ = io.ReadFull(r, make([]byte, 200))
 		return errors.Join(m.conn.Conn().Close(), io.ErrUnexpectedEOF)
 	}
@@ -148,7 +149,7 @@ func (m *mailSession) Data(r io.Reader) error {
 		return err
 	}
 	m.s.got <- raw
-	if m.s.is() == dyingAfter {
+	if mood == dyingAfter {
 		return errors.Join(m.conn.Conn().Close(), io.ErrUnexpectedEOF)
 	}
 	return nil

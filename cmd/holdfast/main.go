@@ -31,6 +31,7 @@ type commands struct {
 	Init   initCmd   `cmd:"" help:"Make the key file and say what to back up."`
 	Serve  serveCmd  `cmd:"" help:"Run the server."`
 	Config configCmd `cmd:"" help:"Print every setting: its default and the accident it prevents."`
+	DKIM   dkimCmd   `cmd:"" name:"dkim" help:"Print the DNS records by which receivers believe our mails."`
 
 	Freeze  freezeCmd  `cmd:"" help:"Close every exit of an account."`
 	Restore restoreCmd `cmd:"" help:"Open a frozen account again: one operator proposes, another approves."`

@@ -176,7 +176,6 @@ func (b *book) match(t taker, step Amount, barred map[string]bool) plan {
 func stepOut(m *resting, why string) step { return step{maker: m, expire: why} }
 func stepFill(m *resting, q Amount) step  { return step{maker: m, quantity: q} }
 func (s step) fills() bool                { return s.expire == "" }
-func (s step) cost() Amount               { return s.quantity.Mul(s.maker.price) }
 
 // makers returns the owners whose orders the plan would fill, each once.
 func (p plan) makers() []string {

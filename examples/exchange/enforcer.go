@@ -32,7 +32,7 @@ type enforcer struct {
 	halted atomic.Bool
 
 	mu     sync.Mutex
-	epochs map[string]int64 // highest epoch known of each account
+	epochs map[string]int64 // highest epoch known of each account; never below the stored one
 }
 
 func newEnforcer() *enforcer {
@@ -60,13 +60,18 @@ func (x *Exchange) epochOf(account string) int64 {
 	return x.enforcer.epochs[account]
 }
 
-// standing returns the stored epoch and whether the account was last heard to be frozen.
-func (t *txn) standing(account string) (epoch int64, frozen bool, err error) {
-	err = t.row(`SELECT epoch, frozen FROM standing WHERE account_id = $1`, account).Scan(&epoch, &frozen)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, false, nil
+// raise notes the epoch of a closing and reports whether the closing is not out of date.
+func (e *enforcer) raise(c *holdfastv1.Closing) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	known := e.epochs[c.GetAccountId()]
+	if c.GetEpoch() < known {
+		return false
 	}
-	return epoch, frozen, err
+	if c.GetKind() == "freeze" || c.GetKind() == "restore" {
+		e.epochs[c.GetAccountId()] = c.GetEpoch()
+	}
+	return true
 }
 
 func (x *Exchange) loadEpochs(ctx context.Context) error {
@@ -198,9 +203,12 @@ func (t *txn) savePositions(p []int64) error {
 // before or will be refused by its epoch.
 func (x *Exchange) apply(ctx context.Context, c *holdfastv1.Closing, positions []int64) error {
 	account := c.GetAccountId()
+	// The epoch is raised before the lock is waited for: whatever of this account queues for
+	// the lock is then refused as soon as it gets it, and a flood of orders delays nothing.
+	current := x.enforcer.raise(c)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if c.GetEpoch() < x.epochOf(account) {
+	if !current {
 		// Out of date: something newer has been applied. Only the place in the stream counts.
 		return x.db.update(ctx, x.now(), func(t *txn) error { return t.savePositions(positions) })
 	}
@@ -247,11 +255,6 @@ func (x *Exchange) apply(ctx context.Context, c *holdfastv1.Closing, positions [
 	if err != nil {
 		return x.settleBook(ctx, err)
 	}
-	x.enforcer.mu.Lock()
-	if c.GetKind() == "freeze" || c.GetKind() == "restore" {
-		x.enforcer.epochs[account] = c.GetEpoch()
-	}
-	x.enforcer.mu.Unlock()
 	for _, o := range stopped {
 		x.books[o.symbol.name].remove(o.side, o.id)
 	}
@@ -423,31 +426,42 @@ func (x *Exchange) sendReceipts(ctx context.Context) error {
 		m.Account = accountRef(account)
 		return m, err
 	}, `SELECT account_id, epoch, exit, stopped, detail FROM receipts WHERE state = 'waiting' ORDER BY rowid`)
-	if err != nil {
+	if err != nil || len(waiting) == 0 {
 		return err
 	}
-	for _, m := range waiting {
+	states := make([]string, len(waiting))
+	var failure error
+	for i, m := range waiting {
 		asking, cancel := context.WithTimeout(ctx, x.cfg.HoldfastTimeout)
 		_, err := x.cfg.Guard.SubmitReceipt(asking, connect.NewRequest(m))
 		cancel()
-		state := "sent"
 		switch {
 		case err == nil:
+			states[i] = "sent"
 		case connect.CodeOf(err) == connect.CodeFailedPrecondition, connect.CodeOf(err) == connect.CodeNotFound,
 			connect.CodeOf(err) == connect.CodeInvalidArgument:
 			// Another epoch holds by now: its own receipts follow.
 			x.log.Info("receipt no longer wanted", "exit", m.GetExit(), "epoch", m.GetEpoch(), "error", err)
-			state = "refused"
+			states[i] = "refused"
 		default:
-			return err
+			failure = errors.Join(failure, err)
 		}
-		err = x.db.update(ctx, x.now(), func(t *txn) error {
-			return t.exec(`UPDATE receipts SET state = $4 WHERE account_id = $1 AND epoch = $2 AND exit = $3 AND stopped = $5`,
-				m.GetAccount().GetAccountId(), m.GetEpoch(), m.GetExit(), state, m.GetStopped())
-		})
-		if err != nil {
-			return err
+		if c := connect.CodeOf(err); err != nil && (c == connect.CodeUnavailable || c == connect.CodeDeadlineExceeded) {
+			break // the others would fare no better
 		}
 	}
-	return nil
+	err = x.db.update(ctx, x.now(), func(t *txn) error {
+		for i, m := range waiting {
+			if states[i] == "" {
+				continue
+			}
+			err := t.exec(`UPDATE receipts SET state = $4 WHERE account_id = $1 AND epoch = $2 AND exit = $3 AND stopped = $5`,
+				m.GetAccount().GetAccountId(), m.GetEpoch(), m.GetExit(), states[i], m.GetStopped())
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return errors.Join(failure, err)
 }

@@ -89,6 +89,7 @@ type Exchange struct {
 
 	// mu serialises everything that is decided about money. It guards books and broken.
 	mu     sync.Mutex
+	queue  sync.Mutex // waited in for mu; see lock
 	books  map[string]*book
 	broken error
 

@@ -23,7 +23,7 @@ const (
 
 // errUnavailable means that Holdfast could not be asked. Nothing trades and nothing leaves
 // on it; whoever asked is told that the act did not happen.
-var errUnavailable = errors.New("Holdfast cannot be reached") //nolint:staticcheck // a name
+var errUnavailable = errors.New("Holdfast cannot be reached")
 
 // refusal is Holdfast's no.
 type refusal struct{ decision *holdfastv1.Decision }
@@ -122,15 +122,11 @@ func unknownCredential(err error) bool {
 }
 
 // fresh refuses an allowance that was given in an earlier epoch than the highest this
-// exchange has heard of. Asked inside the transaction that acts, it closes the gap between
+// exchange has heard of. Asked under the lock by whatever acts, it closes the gap between
 // Holdfast's yes and the act: a freeze raises the epoch first and counts what it stopped
 // afterwards.
-func (t *txn) fresh(account string, epoch int64) error {
-	known, _, err := t.standing(account)
-	if err != nil {
-		return err
-	}
-	if epoch < known {
+func (x *Exchange) fresh(account string, epoch int64) error {
+	if known := x.epochOf(account); epoch < known {
 		return frozenRefusal(known)
 	}
 	return nil

@@ -398,10 +398,18 @@ func (m symbol) pays(s side) string {
 // gets returns the asset that an order of this side receives.
 func (m symbol) gets(s side) string { return m.pays(s.other()) }
 
+// lock takes the exchange's lock in the ordinary queue. A freeze takes x.mu itself and so
+// stands in front of everyone but the one who holds it and the first who waits.
+func (x *Exchange) lock() {
+	x.queue.Lock()
+	x.mu.Lock()
+	x.queue.Unlock()
+}
+
 // update runs a write transaction under the exchange's lock: whatever is decided about
 // money is decided one thing after the other.
 func (x *Exchange) update(ctx context.Context, fn func(*txn) error) error {
-	x.mu.Lock()
+	x.lock()
 	defer x.mu.Unlock()
 	return x.db.update(ctx, x.now(), fn)
 }

@@ -37,9 +37,9 @@ type trade struct {
 // happens at all. A trade carries the time before Holdfast was asked, so a trade is never
 // later than a freeze that was acknowledged.
 func (x *Exchange) place(ctx context.Context, by caller, r orderRequest) (order, []trade, error) {
-	x.mu.Lock()
+	x.lock()
 	defer x.mu.Unlock()
-	if err := x.whole(ctx); err != nil {
+	if err := errors.Join(x.whole(ctx), x.fresh(by.account, by.epoch)); err != nil {
 		return order{}, nil, err
 	}
 	b := x.books[r.symbol.name]
@@ -57,7 +57,7 @@ func (x *Exchange) place(ctx context.Context, by caller, r orderRequest) (order,
 	var gone []order
 	err = x.db.update(ctx, at, func(t *txn) error {
 		o, trades, gone = order{}, nil, nil
-		if err := t.fresh(by.account, by.epoch); err != nil {
+		if err := x.fresh(by.account, by.epoch); err != nil {
 			return err
 		}
 		if err := t.admit(by.account, r); err != nil {

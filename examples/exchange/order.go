@@ -134,7 +134,7 @@ func openOrders(ctx context.Context, q querier, account, symbol string) ([]order
 // cancel takes open orders of the caller out of the book: the one named, or all of a symbol
 // when the query names none.
 func (x *Exchange) cancel(ctx context.Context, by caller, want orderQuery) ([]order, error) {
-	x.mu.Lock()
+	x.lock()
 	defer x.mu.Unlock()
 	if err := x.whole(ctx); err != nil {
 		return nil, err
@@ -142,7 +142,7 @@ func (x *Exchange) cancel(ctx context.Context, by caller, want orderQuery) ([]or
 	var stopped []order
 	err := x.db.update(ctx, x.now(), func(t *txn) error {
 		stopped = nil
-		if err := t.fresh(by.account, by.epoch); err != nil {
+		if err := x.fresh(by.account, by.epoch); err != nil {
 			return err
 		}
 		if want.id == 0 && want.clientID == "" {

@@ -255,7 +255,7 @@ func (x *Exchange) marketPage(w http.ResponseWriter, r *http.Request) {
 			x.refuse(w, r, err)
 			return
 		}
-		x.mu.Lock()
+		x.lock()
 		rows = append(rows, marketRow{s.name, s.base, s.quote, last, x.books[s.name].depth(buy, 3), x.books[s.name].depth(sell, 3)})
 		x.mu.Unlock()
 	}

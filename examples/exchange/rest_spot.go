@@ -106,7 +106,7 @@ func depth(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.x.mu.Lock()
+	c.x.lock()
 	bids, asks := c.x.books[s.name].depth(buy, int(limit)), c.x.books[s.name].depth(sell, int(limit))
 	c.x.mu.Unlock()
 	pairs := func(levels []level) [][2]Amount {

@@ -303,7 +303,7 @@ func createdAt(k *holdfastv1.AuthenticateResponse) time.Time {
 // only closes; nothing in the API switches it back.
 func disableFast(c *call) (any, error) {
 	err := c.x.update(c.ctx, func(t *txn) error {
-		if err := t.fresh(c.by.account, c.by.epoch); err != nil {
+		if err := c.x.fresh(c.by.account, c.by.epoch); err != nil {
 			return err
 		}
 		return t.exec(`UPDATE users SET fast = 0 WHERE account_id = $1`, c.by.account)

@@ -167,10 +167,10 @@ func (r *streamRequests) signed(ctx context.Context, p *params) (caller, error) 
 // closing of the account's connections.
 func (r *streamRequests) join(by caller, fn func() any, result *any) error {
 	x := r.x
-	x.mu.Lock()
+	x.lock()
 	defer x.mu.Unlock()
-	if known := x.epochOf(by.account); by.epoch < known {
-		return frozenRefusal(known)
+	if err := x.fresh(by.account, by.epoch); err != nil {
+		return err
 	}
 	if !x.enforcer.linked(x.now()) {
 		return errUnavailable // a freeze could not be heard

@@ -170,7 +170,7 @@ func (x *Exchange) withdraw(ctx context.Context, by caller, r withdrawalRequest)
 func (x *Exchange) openWithdrawal(ctx context.Context, by caller, r withdrawalRequest) (w withdrawal, created bool, err error) {
 	err = x.update(ctx, func(t *txn) error {
 		created = false
-		if err := t.fresh(by.account, by.epoch); err != nil {
+		if err := x.fresh(by.account, by.epoch); err != nil {
 			return err
 		}
 		w, err = scanWithdrawal(t.row(`SELECT `+withdrawalColumns+` FROM withdrawals

@@ -22,7 +22,7 @@ function measure() {
     }
   }
   const freeze = document.getElementById("freeze");
-  return { violations: window.__violations ?? [], overflow, wide, small, freeze: freeze ? rect(freeze) : null, dir: root.dir };
+  return { violations: window.__violations ?? [], overflow, wide, small, freeze: freeze ? rect(freeze) : null, dir: root.dir, height: root.scrollHeight };
 }
 
 async function axe() {

@@ -70,7 +70,10 @@ async function look(browser, base, shots, size, scheme, freezeAt) {
       freezeAt[place] ??= at;
       if (freezeAt[place] !== at) fault(name, `Freeze stands at ${at}, elsewhere at ${freezeAt[place]}`);
     }
-    await tab.screenshot({ path: path.join(out, file), fullPage: true });
+    // The whole page at once, with the bars that stay at the edges where they belong.
+    await tab.setViewportSize({ width: size.width, height: Math.max(size.height, found.height) });
+    await tab.screenshot({ path: path.join(out, file) });
+    await tab.setViewportSize(size);
     shot.files.push(file);
     await tab.evaluate(axeSource);
     const axe = await tab.evaluate(checks.axe);

@@ -28,6 +28,7 @@ func emergency(v view, mail, mailError, codeError string) *emergencyPage {
 		Press:    page.Button{Label: "Freeze my account", Wide: true}.Freezes(),
 		LinkMail: mailField("link_mail", "", ""),
 	}
+	p.Freeze = page.FreezeHere
 	p.Mend = page.Summarize(p.Mail, p.Code)
 	return p
 }

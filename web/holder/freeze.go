@@ -9,14 +9,15 @@ import (
 // freezePage asks for the press, and afterwards is the receipts.
 type freezePage struct {
 	page.Frame
-	Heading, Lede string
-	Ask           bool
-	Because       string
-	Press         page.Form
-	Stops         []string
-	Next          page.Part
-	Receipts      *page.Receipts
-	Left          page.Part
+	Heading  page.Part
+	Lede     string
+	Ask      bool
+	Because  string
+	Press    page.Form
+	Stops    []string
+	Next     page.Part
+	Receipts *page.Receipts
+	Left     page.Part
 }
 
 // stops is what a press does, said before it.
@@ -32,8 +33,9 @@ func freeze(v view, reason string) *freezePage {
 	p := &freezePage{Frame: v.quiet("Freeze", ""), Stops: stops}
 	if !v.Protection.Frozen() {
 		p.Ask = true
-		p.Heading, p.Lede = "Freeze your account?", "Everything stops at once, and nothing can leave it. You need no code and no second device."
-		p.Press = page.Form{Action: "/freeze", Press: true, Button: page.Button{Label: "Freeze now", Wide: true}.Freezes()}
+		p.Freeze = page.FreezePress
+		p.Heading, p.Lede = page.Text("Freeze your account?"), "Everything stops at once, and nothing can leave it. You need no code and no second device."
+		p.Press = page.Form{ID: "press", Action: "/freeze", Press: true, Button: page.Button{Label: "Freeze now", Wide: true}.Freezes()}
 		if reason != "" {
 			p.Press.Hidden = []page.Hidden{{Name: "reason", Value: reason}}
 		}
@@ -91,6 +93,10 @@ func (p *Pages) postFreeze(w http.ResponseWriter, r *http.Request, v *visit) {
 func (p *Pages) getReceipts(w http.ResponseWriter, r *http.Request, v *visit) {
 	if !v.Protection.Frozen() {
 		p.set.WriteParts(w, r, page.Receipts{})
+		return
+	}
+	if r.URL.Query().Has("folded") {
+		p.set.WriteParts(w, r, *folded(v.Protection))
 		return
 	}
 	p.set.WriteParts(w, r, *receipts(v.Protection, "/freeze/receipts"))

@@ -49,7 +49,7 @@ func keyCards(ks []key, acts, frozen bool) page.Cards {
 			{Term: "May", Value: page.Text(mayDo(k.Scopes))},
 			{Term: "From", Value: page.Text(from(prefixes(k.Addresses)))},
 			{Term: "Last used", Value: lastUse(k)},
-			{Term: "Made", Value: page.Moment{At: k.CreatedAt}},
+			{Term: "Made", Value: page.Moment{At: k.CreatedAt, Never: "Unknown"}},
 		}}
 		if !k.ExpiresAt.IsZero() {
 			c.Facts = append(c.Facts, page.Fact{Term: "Ends", Value: page.Moment{At: k.ExpiresAt}})

@@ -27,16 +27,18 @@ func link(v view, token string, usable bool) *linkPage {
 		return p
 	}
 	p.Heading, p.Lede = "Was it not you? Freeze now", "One press, and nothing can leave your account. You do not need to sign in."
-	p.Press = page.Form{Action: "/freeze/" + token, Press: true, Button: page.Button{Label: "Freeze my account", Wide: true}.Freezes()}
+	p.Freeze = page.FreezePress
+	p.Press = page.Form{ID: "press", Action: "/freeze/" + token, Press: true, Button: page.Button{Label: "Freeze my account", Wide: true}.Freezes()}
 	return p
 }
 
 // frozenPage shows the receipts to somebody who froze without a session.
 type frozenPage struct {
 	page.Frame
-	Heading, Lede, Next string
-	Receipts            *page.Receipts
-	Acts                page.Actions
+	Heading    page.Part
+	Lede, Next string
+	Receipts   *page.Receipts
+	Acts       page.Actions
 }
 
 func frozen(v view, p protection) *frozenPage {
@@ -44,7 +46,7 @@ func frozen(v view, p protection) *frozenPage {
 		Next: "Change the password, remove devices and delete keys. We mail you a code for it, because sign-in is closed while the account is frozen.",
 		Acts: page.Actions{page.Button{Label: "Sign in with a mailed code", Icon: "arrow-right"}.To("/code")}}
 	if !p.Frozen() {
-		out.Title, out.Heading, out.Lede = "No receipts to show", "There is nothing to show here", "Receipts can be seen here for half an hour after a press on the same device. Sign in to see how your account stands."
+		out.Title, out.Heading, out.Lede = "No receipts to show", page.Text("There is nothing to show here"), "Receipts can be seen here for half an hour after a press on the same device. Sign in to see how your account stands."
 		return out
 	}
 	out.Heading, out.Lede = frozenHeading(p), frozenLede(p)

@@ -12,13 +12,15 @@ import (
 type overviewPage struct {
 	page.Frame
 	Heading, Lede string
-	Next          page.Part
-	Receipts      *page.Receipts
-	Left          page.Part
-	Balances      page.Part
-	Rows          page.LinkRows
-	Lately        page.Timeline
-	Quiet         page.Empty
+	// Well shows the mark of an account that has nothing to wait for.
+	Well     bool
+	Next     page.Part
+	Receipts *page.Receipts
+	Left     page.Part
+	Balances page.Part
+	Rows     page.LinkRows
+	Lately   page.Timeline
+	Quiet    page.Empty
 }
 
 // summary is what the overview tells of the rest.
@@ -34,7 +36,7 @@ func overview(v view, s summary) *overviewPage {
 	switch {
 	case v.Protection.Frozen():
 		p.Heading, p.Lede = "Next: make it yours again", "Change the password, remove devices and delete API keys. It takes about five minutes, and nothing can leave meanwhile."
-		p.Next = page.Actions{page.Button{Label: "Go on", Icon: "arrow-right"}.To("/respond")}
+		p.Next = page.Actions{page.Button{Label: "Start with the password", Icon: "arrow-right"}.To("/respond")}
 		p.Receipts = receipts(v.Protection, "/freeze/receipts")
 		p.Left = left(v.Protection.MayHaveLeft)
 		p.Refresh = refresh(v.Protection)
@@ -43,6 +45,7 @@ func overview(v view, s summary) *overviewPage {
 	case len(v.Signs) > 0:
 		p.Heading, p.Lede = "Was it you?", "Look at what is said above. If it was not you, freeze now and ask later."
 	default:
+		p.Well = true
 		p.Heading, p.Lede = "Nothing is blocked", "Everything works as usual. If anything looks wrong, freeze first and ask later."
 	}
 	if len(s.Balances) > 0 {

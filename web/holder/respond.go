@@ -30,18 +30,20 @@ func progress(now int) page.Steps {
 // respondPage is the first step.
 type respondPage struct {
 	page.Frame
-	Steps         page.Steps
-	Heading, Lede string
-	Press         *page.Form
-	Next          page.Part
-	Receipts      *page.Receipts
+	Steps    page.Steps
+	Heading  page.Part
+	Lede     string
+	Press    *page.Form
+	Next     page.Part
+	Receipts *page.Receipts
 }
 
 func respond(v view) *respondPage {
 	p := &respondPage{Frame: v.quiet("Secure your account", ""), Steps: progress(1)}
 	if !v.Protection.Frozen() {
-		p.Heading, p.Lede = "First, freeze", "Nothing can leave your account while you do the rest in peace."
-		p.Press = &page.Form{Action: "/freeze", Press: true, Hidden: []page.Hidden{{Name: "next", Value: "respond"}}, Button: page.Button{Label: "Freeze now", Wide: true}.Freezes()}
+		p.Freeze = page.FreezePress
+		p.Heading, p.Lede = page.Text("First, freeze"), "Nothing can leave your account while you do the rest in peace."
+		p.Press = &page.Form{ID: "press", Action: "/freeze", Press: true, Hidden: []page.Hidden{{Name: "next", Value: "respond"}}, Button: page.Button{Label: "Freeze now", Wide: true}.Freezes()}
 		return p
 	}
 	p.Steps = progress(2)
@@ -61,7 +63,7 @@ type respondPasswordPage struct {
 }
 
 func respondPassword(v view, f passwordForm) *respondPasswordPage {
-	return &respondPasswordPage{Frame: v.quiet("Change your password", ""), Steps: progress(2), passwordForm: f, Receipts: receipts(v.Protection, "/freeze/receipts")}
+	return &respondPasswordPage{Frame: v.quiet("Change your password", ""), Steps: progress(2), passwordForm: f, Receipts: folded(v.Protection)}
 }
 
 // respondDevicesPage is the third step.
@@ -75,7 +77,7 @@ type respondDevicesPage struct {
 }
 
 func respondDevices(v view, ds []device) *respondDevicesPage {
-	p := &respondDevicesPage{Frame: v.quiet("Remove devices", ""), Steps: progress(3), Receipts: receipts(v.Protection, "/freeze/receipts")}
+	p := &respondDevicesPage{Frame: v.quiet("Remove devices", ""), Steps: progress(3), Receipts: folded(v.Protection)}
 	others := 0
 	for _, d := range ds {
 		if !d.This {
@@ -107,7 +109,7 @@ type respondKeysPage struct {
 }
 
 func respondKeys(v view, ks []key) *respondKeysPage {
-	p := &respondKeysPage{Frame: v.quiet("Delete API keys", ""), Steps: progress(4), Receipts: receipts(v.Protection, "/freeze/receipts")}
+	p := &respondKeysPage{Frame: v.quiet("Delete API keys", ""), Steps: progress(4), Receipts: folded(v.Protection)}
 	if len(ks) == 0 {
 		p.Lede = "There are no API keys. Nothing can act for you."
 		p.Acts = page.Actions{page.Button{Label: "Done", Icon: "arrow-right"}.To("/respond/done")}
@@ -143,7 +145,7 @@ type reached struct {
 }
 
 func respondDone(v view, d reached) *respondDonePage {
-	p := &respondDonePage{Frame: v.quiet("Done", ""), Steps: progress(5), Receipts: receipts(v.Protection, "/freeze/receipts")}
+	p := &respondDonePage{Frame: v.quiet("Done", ""), Steps: progress(5), Receipts: folded(v.Protection)}
 	p.Refresh = refresh(v.Protection)
 	p.Heading, p.Lede = "You have done what you can", "Your account is frozen and cleaned up. Nothing can leave it."
 	ok := func(did bool, icon, yes, no, href string) page.Entry {

@@ -57,6 +57,11 @@ var (
 	}
 )
 
+func suspended(k key) key {
+	k.State = "suspended"
+	return k
+}
+
 func nets(list ...string) []netip.Prefix {
 	var out []netip.Prefix
 	for _, s := range list {
@@ -198,7 +203,7 @@ func states() []state {
 		"many", func() page.Framed { return respondDevices(frozenMe, []device{laptop, phone, unknown, odd}) },
 		"alone", func() page.Framed { return respondDevices(waitingMe, []device{laptop}) })
 	add("GET /respond/keys", "respond-keys", true,
-		"many", func() page.Framed { return respondKeys(frozenMe, []key{taxKey, botKey, longKey}) },
+		"many", func() page.Framed { return respondKeys(frozenMe, []key{suspended(taxKey), suspended(botKey), longKey}) },
 		"empty", func() page.Framed { return respondKeys(frozenMe, nil) })
 	add("GET /respond/done", "respond-done", true,
 		"all", func() page.Framed { return respondDone(frozenMe, reached{PasswordChanged: true}) },

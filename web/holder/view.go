@@ -195,11 +195,16 @@ func signTitle(rule string) string {
 
 // receipts turns a freeze's answers into the list that is shown. live is where a script asks
 // for it again, while something is not confirmed.
-func receipts(p protection, live string) *page.Receipts {
+func receipts(p protection, live string) *page.Receipts { return receiptList(p, live, false) }
+
+// folded is receipts for pages whose subject is something else.
+func folded(p protection) *page.Receipts { return receiptList(p, "/freeze/receipts?folded=1", true) }
+
+func receiptList(p protection, live string, fold bool) *page.Receipts {
 	if !p.Frozen() {
 		return nil
 	}
-	r := &page.Receipts{Frozen: p.FrozenAt}
+	r := &page.Receipts{Frozen: p.FrozenAt, Folded: fold}
 	if !p.Contained {
 		r.Live = live
 	}
@@ -238,8 +243,8 @@ func left(ws []withdrawal) page.Part {
 	return out
 }
 
-func frozenHeading(p protection) string {
-	return "Frozen at " + p.FrozenAt.UTC().Format("15:04:05") + " UTC"
+func frozenHeading(p protection) page.Part {
+	return page.Phrase{page.Text("Frozen at "), page.Moment{At: p.FrozenAt, Only: "clock"}}
 }
 
 // frozenLede says what is true now, and keeps "frozen" and "contained" apart.

@@ -54,6 +54,8 @@ func (b Button) On(what string) Button { b.About = what; return b }
 
 // Form is one act with its button: a form of its own, for rows and banners.
 type Form struct {
+	// ID lets a button elsewhere on the page press it; may be empty.
+	ID     string
 	Action string
 	Hidden []Hidden
 	Button Button

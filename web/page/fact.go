@@ -15,6 +15,11 @@ type Lines []Part
 
 func (Lines) part() string { return "lines" }
 
+// Phrase is several parts on one line: words with a time in them.
+type Phrase []Part
+
+func (Phrase) part() string { return "phrase" }
+
 // Link is a link inside text.
 type Link struct{ Href, Label string }
 

@@ -75,10 +75,20 @@ const (
 	FreezeOpen
 	// FreezeDone leads to the receipts: the account is frozen.
 	FreezeDone
+	// FreezePress is the press itself, on a page whose form has the id "press".
+	FreezePress
+	// FreezeHere leads to the form of the emergency page, on that page.
+	FreezeHere
 )
 
 // SignedOut, Open and Done let templates ask without knowing numbers.
 func (b FreezeButton) SignedOut() bool { return b == FreezeSignedOut }
+
+// Press reports whether the button is the press itself.
+func (b FreezeButton) Press() bool { return b == FreezePress }
+
+// Here reports whether the button leads to the form on the same page.
+func (b FreezeButton) Here() bool { return b == FreezeHere }
 
 // Open reports whether the account is open, so that the button freezes.
 func (b FreezeButton) Open() bool { return b == FreezeOpen }

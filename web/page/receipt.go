@@ -50,6 +50,9 @@ type Receipts struct {
 	List   []Receipt
 	// Live is the address from which a script fetches this list again; empty when all is said.
 	Live string
+	// Folded shows the count alone, and the list when it is opened: for pages whose subject is
+	// something else.
+	Folded bool
 }
 
 func (Receipts) part() string { return "receipts" }

@@ -128,6 +128,7 @@ function live(region, wait) {
       if (!fresh) throw new Error("empty");
       const next = document.adoptNode(fresh);
       const changed = next.querySelectorAll(".receipt--closed").length !== region.querySelectorAll(".receipt--closed").length;
+      if (region.open) next.open = true;
       region.replaceWith(next);
       wake(next);
       if (next.dataset.live) live(next, changed ? pace.first : Math.min(wait * 1.3, pace.slowest));

@@ -51,6 +51,7 @@ type mailServer struct {
 	mu     sync.Mutex
 	mood   mood
 	server *smtp.Server
+	listen net.Listener
 }
 
 func newMailServer(t testing.TB, cfg *tls.Config) *mailServer {
@@ -77,7 +78,7 @@ func (s *mailServer) up() {
 	srv.Domain, srv.TLSConfig = "mail.holdfast.test", s.tls
 	srv.ErrorLog = discard{}
 	s.mu.Lock()
-	s.server = srv
+	s.server, s.listen = srv, l
 	s.mu.Unlock()
 	go func() { _ = srv.Serve(l) }() // ends with Close
 }
@@ -85,7 +86,10 @@ func (s *mailServer) up() {
 func (s *mailServer) down() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_ = s.server.Close() // a second close says so, and that is fine
+	// The server closes what it serves already; the listener may not be there yet. A second close
+	// of either says so, and that is fine.
+	_ = s.listen.Close()
+	_ = s.server.Close()
 }
 
 func (s *mailServer) set(m mood) {

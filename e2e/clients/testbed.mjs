@@ -1,12 +1,9 @@
-// What the client tests know of the test bed they run against. Its description comes in the
-// environment, so the same tests run against the stand-in and against the real product.
-export const bed = JSON.parse(process.env.HOLDFAST_TESTBED ?? "null");
+// What the client tests know of the test bed they run against: its description comes in the
+// environment.
+import { control as call } from "../bed.mjs";
 
-export async function control(call, body = {}) {
-  const answer = await fetch(`${bed.control}/${call}`, { method: "POST", body: JSON.stringify(body) });
-  if (!answer.ok) throw new Error(`${call}: ${answer.status} ${await answer.text()}`);
-  return answer.json();
-}
+export const bed = JSON.parse(process.env.HOLDFAST_TESTBED ?? "null");
+export const control = (name, body) => call(bed, name, body);
 
 export const kinds = ["hmac", "ed25519"];
 

@@ -55,6 +55,7 @@ const (
 	maxBody      = 1 << 20
 	maxHeader    = 16 << 10
 	maxHeartbeat = 5 * time.Second
+	maxStreams   = 32 // of one service; one for each of its programs
 )
 
 // API serves the contract. It is safe for concurrent use.
@@ -64,6 +65,9 @@ type API struct {
 	mux      *http.ServeMux
 	draining chan struct{} // closed when the server is to stop
 	drain    sync.Once
+
+	mu      sync.Mutex
+	streams map[string]int // open streams of each service; guarded by mu
 }
 
 //go:embed openapi/holdfast.json
@@ -82,7 +86,7 @@ func New(c Config) *API {
 		c.Heartbeat = 2 * time.Second
 	}
 	c.Heartbeat = min(c.Heartbeat, maxHeartbeat)
-	a := &API{c: c, log: c.Log, mux: http.NewServeMux(), draining: make(chan struct{})}
+	a := &API{c: c, log: c.Log, mux: http.NewServeMux(), draining: make(chan struct{}), streams: map[string]int{}}
 	options := connect.WithHandlerOptions(
 		connect.WithReadMaxBytes(maxBody),
 		connect.WithRequestGate(a.admit),

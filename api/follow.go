@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -32,6 +33,11 @@ type follower struct {
 // among them gets them again.
 func (s guardService) Follow(ctx context.Context, req *connect.Request[holdfastv1.FollowRequest], stream *connect.ServerStream[holdfastv1.FollowResponse]) error {
 	f := &follower{api: s.API, stream: stream, caller: callerOf(ctx), line: http.NewResponseController(requestOf(ctx).reply)}
+	leave, err := s.enter(f.caller.key.Service)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	// The limit on writing is this stream's; the connection may carry other calls after it.
 	defer func() { _ = f.line.SetWriteDeadline(time.Time{}) }()
 	ctx, stop := context.WithCancelCause(ctx)
@@ -43,11 +49,29 @@ func (s guardService) Follow(ctx context.Context, req *connect.Request[holdfastv
 		case <-ctx.Done():
 		}
 	}()
-	err := f.run(ctx, req.Msg.GetPositions())
+	err = f.run(ctx, req.Msg.GetPositions())
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return err
+}
+
+// enter counts a stream of a service, and refuses one too many: a program that opens streams and
+// forgets them would have each of them read the database for ever.
+func (a *API) enter(service string) (leave func(), err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.streams[service] >= maxStreams {
+		return nil, fault.New(fault.TooMany, "streams", fmt.Sprintf("This service has %d streams open here already. One for each of its programs is enough.", maxStreams))
+	}
+	a.streams[service]++
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.streams[service]--; a.streams[service] == 0 {
+			delete(a.streams, service)
+		}
+	}, nil
 }
 
 func (f *follower) run(ctx context.Context, from []int64) error {

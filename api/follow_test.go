@@ -189,3 +189,35 @@ func TestFollowRefusesWhatCannotBe(t *testing.T) {
 		refused(t, c.FollowFrom(t.Context(), ahead, never), connect.CodeFailedPrecondition, "history_lost")
 	})
 }
+
+// TestStreamsOfAServiceAreCounted: the one too many is refused, and one that ends makes room.
+func TestStreamsOfAServiceAreCounted(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		c, _ := w.service("exchange")
+		other, _ := w.service("wallet")
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		open := func(c *client.Client) error {
+			stream, err := c.Guard.Follow(ctx, ask(&holdfastv1.FollowRequest{}))
+			must(t, err)
+			if stream.Receive() {
+				return nil
+			}
+			return stream.Err()
+		}
+		for range 32 {
+			must(t, open(c))
+		}
+		refused(t, open(c), connect.CodeResourceExhausted, "streams")
+		must(t, open(other))
+		stop()
+		ctx = t.Context()
+		late := time.Now().Add(20 * time.Second)
+		for err := open(c); err != nil; err = open(c) { // the server hears of the ends a moment later
+			if refused(t, err, connect.CodeResourceExhausted, "streams"); time.Now().After(late) {
+				t.Fatal(err)
+			}
+		}
+		w.api.Drain()
+	})
+}

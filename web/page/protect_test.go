@@ -29,6 +29,7 @@ func door(t *testing.T) (*Set, http.Handler) {
 	mux.HandleFunc("GET /manifest.webmanifest", Manifest)
 	mux.HandleFunc("POST /act", func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "acted "+r.PostFormValue("x")) })
 	mux.HandleFunc("GET /broken", func(w http.ResponseWriter, r *http.Request) { set.Write(w, r, http.StatusOK, "broken", &galleryPage{}) })
+	//lint:ignore SA5000 the handler breaks on purpose
 	mux.HandleFunc("GET /breaks", func(http.ResponseWriter, *http.Request) { var m map[string]int; m["x"] = 1 })
 	return set, set.Protect(mux, true)
 }

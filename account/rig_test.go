@@ -109,6 +109,14 @@ func newRig(t testing.TB, db *store.DB, cfg Config) *rig {
 		t.Fatal(err)
 	}
 	door.Join(a, shut{})
+	if err := door.Platform(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, service := range []string{"exchange", "other"} {
+		if _, err := AddService(t.Context(), door, evidence.Actor{Kind: evidence.Operator, ID: "one"}, service, []string{ScopeGuard}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := post.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -267,3 +267,15 @@ func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
 }
+
+// serviceLive refuses a service that has no key any more.
+func serviceLive(ctx context.Context, q store.Querier, name string) error {
+	var keys int64
+	if err := q.QueryRow(ctx, `SELECT count(*) FROM service WHERE name = $1 AND removed_at = 0`, name).Scan(&keys); err != nil {
+		return fmt.Errorf("look at service: %w", err)
+	}
+	if keys == 0 {
+		return fault.New(fault.Denied, "unauthenticated", "This service has no key that is in use.")
+	}
+	return nil
+}

@@ -118,10 +118,14 @@ func modeOf(mode string) permit.Mode {
 	}
 }
 
-// Look implements permit.Actors: it reads the actor's session or key in the transaction. A holder
-// is live with a session of this account and epoch that has not ended, run out or been idle for too
-// long; a key is live as long as it is not deleted or run out and belongs to the epoch.
+// Look implements permit.Actors: it reads the actor's session, key or service key in the
+// transaction. A holder is live with a session of this account and epoch that has not ended, run
+// out or been idle for too long; a key as long as it is not deleted or run out and belongs to the
+// epoch; a service as long as one of its keys is in use.
 func (a *Accounts) Look(ctx context.Context, tx *permit.Tx, by evidence.Actor) (permit.Mode, error) {
+	if by.Kind == evidence.Integrator {
+		return permit.NoMode, serviceLive(ctx, tx, by.ID)
+	}
 	if by.Kind == evidence.Key {
 		live, err := CredentialLive(ctx, tx, tx.Standing, "", KeyCredential, by.ID)
 		if err != nil {

@@ -72,6 +72,9 @@ func build(t *testing.T, db *store.DB) *town {
 		t.Fatal(err)
 	}
 	w.door.Join(w.accounts, w.guard)
+	if _, err := account.AddService(t.Context(), w.door, evidence.Actor{Kind: evidence.Operator, ID: "one"}, w.service.ID, []string{account.ScopeLedger}, nil); err != nil {
+		t.Fatal(err)
+	}
 	w.from = w.accounts.From("192.0.2.7", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
 	if err := post.Start(t.Context()); err != nil {
 		t.Fatal(err)

@@ -85,6 +85,11 @@ func start(t testing.TB, db *store.DB) *world {
 	t.Helper()
 	w := node(t, db, nil)
 	w.run()
+	for _, service := range []string{"exchange", "another"} {
+		if _, err := account.AddService(t.Context(), w.door, evidence.Actor{Kind: evidence.Operator, ID: "one"}, service, []string{account.ScopeGuard}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := w.accounts.SignUp(t.Context(), w.from, account.SignUp{Mail: mail, Password: password}); err != nil {
 		t.Fatal(err)
 	}

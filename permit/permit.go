@@ -61,8 +61,9 @@ const (
 // Actors answers, inside the transaction, whether an actor is still live. Package account
 // implements it.
 type Actors interface {
-	// Look MUST read the actor's session or key in the transaction, MUST refuse one that was
-	// ended, has expired or belongs to another epoch or account, and MUST NOT answer from memory.
+	// Look MUST read the actor's session, key or service key in the transaction, MUST refuse one
+	// that was ended, has expired or belongs to another epoch or account, and MUST NOT answer from
+	// memory.
 	Look(ctx context.Context, tx *Tx, by evidence.Actor) (Mode, error)
 }
 
@@ -168,7 +169,8 @@ func (d *Door) do(ctx context.Context, raw *store.Tx, by evidence.Actor, act Act
 	if !slices.Contains(kind.By, by.Kind) {
 		return fault.New(fault.Denied, "not_allowed", "You are not allowed to do this.")
 	}
-	if by.Kind == evidence.Holder || by.Kind == evidence.Key {
+	switch by.Kind {
+	case evidence.Holder, evidence.Key, evidence.Integrator:
 		mode, err := d.actors.Look(ctx, tx, by)
 		if err != nil {
 			return err

@@ -24,8 +24,9 @@ import (
 var pageFiles embed.FS
 
 var pageTemplates = template.Must(template.New("").Funcs(template.FuncMap{
-	"plain": func(a Amount) string { return a.String() },
-	"when":  func(t time.Time) string { return t.Format("2 Jan 2006 15:04:05 UTC") },
+	"plain":   func(a Amount) string { return a.String() },
+	"grouped": grouped,
+	"when":    func(t time.Time) string { return t.Format("2 Jan 2006 15:04:05 UTC") },
 	"short": func(s string) string {
 		if len(s) <= 20 {
 			return s
@@ -33,6 +34,18 @@ var pageTemplates = template.Must(template.New("").Funcs(template.FuncMap{
 		return s[:8] + "…" + s[len(s)-6:]
 	},
 }).ParseFS(pageFiles, "pages/*.html"))
+
+// grouped puts a comma between groups of three digits: "25000.5" becomes "25,000.5".
+func grouped(s string) string {
+	whole, fraction, pointed := strings.Cut(s, ".")
+	for i := len(whole) - 3; i > 0; i -= 3 {
+		whole = whole[:i] + "," + whole[i:]
+	}
+	if pointed {
+		return whole + "." + fraction
+	}
+	return whole
+}
 
 const (
 	// sessionCookie carries Holdfast's platform session. This exchange keeps only its hash.

@@ -142,3 +142,25 @@ func TestPagesRefuseStrangers(t *testing.T) {
 		t.Error("the session lives on after signing out")
 	}
 }
+
+func TestMarketPageShowsTheBook(t *testing.T) {
+	r := newRig(t, nil)
+	_, key := r.holder("1", "100000")
+	_, otherKey := r.holder("1", "100000")
+	r.order(key, "BTCUSDT", "SELL", "0.1", "60000")
+	r.order(otherKey, "BTCUSDT", "BUY", "0.03", "60000")
+	visitor := &browser{r: r, cookies: map[string]string{}}
+	resp, body := visitor.do("GET", "/", nil)
+	if resp.StatusCode != http.StatusOK || !strings.Contains(body, "60,000 USDT") || !strings.Contains(body, "0.07 for sale") {
+		t.Errorf("market page: %d %s", resp.StatusCode, body)
+	}
+	if !strings.Contains(resp.Header.Get("Content-Security-Policy"), "default-src 'none'") {
+		t.Errorf("policy %q", resp.Header.Get("Content-Security-Policy"))
+	}
+	if resp, _ := visitor.do("GET", "/harbour.css", nil); resp.Header.Get("Content-Type") != "text/css; charset=utf-8" {
+		t.Errorf("stylesheet is %q", resp.Header.Get("Content-Type"))
+	}
+	if resp, _ := visitor.do("GET", "/nothing", nil); resp.StatusCode != http.StatusNotFound {
+		t.Errorf("unknown page: %d", resp.StatusCode)
+	}
+}

@@ -96,7 +96,6 @@ const (
 	SettleWithdrawal  = "settle_withdrawal"
 	FailWithdrawal    = "fail_withdrawal"
 	ReportMovements   = "report_movements"
-	RaiseSign         = "raise_sign"
 	DismissSign       = "dismiss_sign"
 	RegisterAccount   = "register_account"
 	RegisterKey       = "register_credential"
@@ -156,7 +155,6 @@ var acts = []Kind{
 	{Name: SettleWithdrawal, Class: Records, By: platform},
 	{Name: FailWithdrawal, Class: Closes, By: platform},
 	{Name: ReportMovements, Class: Records, By: platform},
-	{Name: RaiseSign, Class: Records, By: []evidence.Kind{evidence.System, evidence.Integrator}},
 	{Name: DismissSign, Class: Records, By: person},
 	{Name: RegisterAccount, Exit: SignIn, By: platform},
 	{Name: RegisterKey, Exit: APIKey, By: platform},

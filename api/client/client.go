@@ -123,7 +123,7 @@ func New(c Config) (*Client, error) {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	hc := http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()}
+	hc := http.Client{Transport: transport()}
 	if c.HTTP != nil {
 		hc = *c.HTTP
 	}
@@ -135,6 +135,18 @@ func New(c Config) (*Client, error) {
 	out.SignIn = holdfastv1connect.NewSignInServiceClient(out.http, out.url, signed)
 	out.Ledger = holdfastv1connect.NewLedgerServiceClient(out.http, out.url, signed)
 	return out, nil
+}
+
+// transport keeps connections open between calls: by default net/http keeps two to a host, and a
+// platform that asks before each order would spend its time on new ones.
+func transport() http.RoundTripper {
+	usual, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		return http.DefaultTransport // the program has put its own in place
+	}
+	t := usual.Clone()
+	t.MaxIdleConnsPerHost = t.MaxIdleConns
+	return t
 }
 
 func loopback(host string) bool {

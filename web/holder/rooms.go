@@ -17,7 +17,7 @@ type Sign struct {
 	ID string
 	// Rule is "balance_fell" or "new_source".
 	Rule string
-	// Words say what was seen, in one sentence.
+	// Words say what was seen, and ask whether it was the holder.
 	Words string
 	At    time.Time
 }

@@ -123,7 +123,7 @@ var (
 	})
 	heldMe = me.with(func(v *view) { v.Protection = heldProtection() })
 	signMe = me.with(func(v *view) {
-		v.Signs = []Sign{{ID: "s1", Rule: "new_source", Words: "Chrome on Linux, Riga (LV), first seen an hour ago, asked to withdraw 0.05 BTC.", At: now.Add(-3 * time.Minute)}}
+		v.Signs = []Sign{{ID: "s1", Rule: "new_source", Words: "A withdrawal of 0.05 BTC was requested by an API key (“Trading bot”) that is less than a day old. Was it you?", At: now.Add(-3 * time.Minute)}}
 	})
 	rtlMe   = signMe.with(func(v *view) { v.Dir = "rtl"; v.Protection = heldProtection() })
 	rtlIce  = waitingMe.with(func(v *view) { v.Dir = "rtl" })

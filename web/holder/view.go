@@ -45,11 +45,9 @@ func (v view) frame(title, here string) page.Frame {
 
 // quiet is the frame of the guided response and of the receipts, which say the state themselves.
 func (v view) quiet(title, here string) page.Frame {
-	signs := v.Signs
-	v.Signs = nil
+	v.Signs = nil // of this copy
 	f := v.frame(title, here)
 	f.States = nil
-	v.Signs = signs
 	return f
 }
 
@@ -175,22 +173,12 @@ func lower(s string) string {
 }
 
 func signBanner(s Sign) page.Banner {
-	return page.Banner{Tone: page.Danger, Title: signTitle(s.Rule), Text: []string{s.Words},
+	return page.Banner{Tone: page.Danger, Title: s.Words,
 		Facts: page.Facts{{Term: "When", Value: page.Moment{At: s.At}}},
 		Acts: page.Actions{
 			page.Button{Label: "It was not me", Icon: "snowflake"}.Danger().To("/freeze?because=" + s.Rule),
 			page.Form{Action: "/signs/dismiss", Hidden: []page.Hidden{{Name: "sign", Value: s.ID}}, Button: page.Button{Label: "It was me"}.Quiet()},
 		}}
-}
-
-func signTitle(rule string) string {
-	switch rule {
-	case "balance_fell":
-		return "Your balance fell by more than your limit. Was it you?"
-	case "new_source":
-		return "A new device or key asked for a withdrawal. Was it you?"
-	}
-	return "Something unusual happened. Was it you?"
 }
 
 // receipts turns a freeze's answers into the list that is shown. live is where a script asks

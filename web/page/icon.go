@@ -27,7 +27,7 @@ func init() {
 			continue
 		}
 		name := strings.TrimSuffix(e.Name(), ".svg")
-		icons[name] = template.HTML(strings.Replace(string(svg), "<svg ", `<svg class="icon icon--`+name+`" aria-hidden="true" focusable="false" `, 1))
+		icons[name] = template.HTML(strings.Replace(strings.ReplaceAll(string(svg), "\n", ""), "<svg ", `<svg class="icon icon--`+name+`" aria-hidden="true" focusable="false" `, 1))
 	}
 }
 

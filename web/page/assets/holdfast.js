@@ -127,12 +127,15 @@ function live(region, wait) {
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").body.firstElementChild;
       if (!fresh) throw new Error("empty");
       const next = document.adoptNode(fresh);
-      const changed = next.querySelectorAll(".receipt--closed").length !== region.querySelectorAll(".receipt--closed").length;
-      if (region.open) next.open = true;
+      if (!next.dataset.live) { location.reload(); return; } // all is said: the page around it has new words too
+      const closed = (node) => node.querySelectorAll(".receipt--closed").length;
+      if (closed(next) === closed(region)) { live(region, Math.min(wait * 1.3, pace.slowest)); return; }
+      const focused = region.contains(document.activeElement);
+      next.open = region.open;
       region.replaceWith(next);
       wake(next);
-      if (next.dataset.live) live(next, changed ? pace.first : Math.min(wait * 1.3, pace.slowest));
-      else location.reload(); // all is said: the page around it has new words too
+      if (focused) next.querySelector("summary")?.focus();
+      live(next, pace.first);
     } catch {
       live(region, Math.min(wait * 2, pace.slowest)); // offline or refused: ask again, more slowly
     }

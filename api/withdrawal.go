@@ -44,10 +44,6 @@ func (s guardService) ConfirmWithdrawal(ctx context.Context, req *connect.Reques
 		return nil, err
 	}
 	d, w, err := s.c.Guard.Confirm(ctx, by, id, req.Msg.GetWithdrawalId())
-	if err == nil && d.Verdict != guard.Allow {
-		// A frozen account is refused before anyone looks whose withdrawal it is.
-		err = s.ownWithdrawal(ctx, by.ID, id, req.Msg.GetWithdrawalId())
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -86,10 +82,7 @@ func (s guardService) GetWithdrawal(ctx context.Context, req *connect.Request[ho
 	if err != nil {
 		return nil, err
 	}
-	if err := s.ownWithdrawal(ctx, by.ID, id, req.Msg.GetWithdrawalId()); err != nil {
-		return nil, err
-	}
-	w, err := s.c.Guard.Withdrawal(ctx, id, req.Msg.GetWithdrawalId())
+	w, err := s.c.Guard.Withdrawal(ctx, by, id, req.Msg.GetWithdrawalId())
 	if err != nil {
 		return nil, err
 	}
@@ -104,14 +97,4 @@ func (s guardService) of(ctx context.Context, m interface{ GetAccount() *holdfas
 	}
 	id, err := s.account(ctx, m.GetAccount())
 	return by, id, err
-}
-
-// ownWithdrawal refuses a withdrawal that another service requested, as if there were none.
-func (s guardService) ownWithdrawal(ctx context.Context, service string, id account.ID, wid string) error {
-	var n int64
-	err := s.c.DB.QueryRow(ctx, `SELECT count(*) FROM withdrawal WHERE account_id = $1 AND withdrawal_id = $2 AND integrator = $3`, string(id), wid, service).Scan(&n)
-	if err == nil && n == 0 {
-		err = fault.New(fault.NotFound, "unknown_withdrawal", "There is no such withdrawal.")
-	}
-	return err
 }

@@ -213,7 +213,7 @@ func (g *Guard) repeat(ctx context.Context, q store.Querier, id account.ID, inte
 	if string(first) != string(hash) {
 		return Decision{}, Withdrawal{}, true, fault.New(fault.Conflict, "idempotency_key", "This idempotency key was used for another withdrawal.")
 	}
-	w, err := readWithdrawal(ctx, q, id, wid)
+	w, err := readOwn(ctx, q, evidence.Actor{ID: integrator}, id, wid)
 	return Decision{Verdict: Allow, Account: id, Epoch: w.Epoch}, w, true, err
 }
 
@@ -259,8 +259,11 @@ func (g *Guard) Confirm(ctx context.Context, by evidence.Actor, id account.ID, w
 		refused.standing = s
 	}
 	if refusal, ok := decisionOf(err, refused); ok {
-		now, errW := readWithdrawal(ctx, g.db, id, wid)
-		return refusal, now, errW
+		now, errW := readOwn(ctx, g.db, by, id, wid)
+		if errW != nil {
+			return Decision{}, Withdrawal{}, errW // not its own: it learns nothing, not even the freeze
+		}
+		return refusal, now, nil
 	}
 	return Decision{}, Withdrawal{}, err
 }
@@ -301,9 +304,9 @@ func (g *Guard) end(ctx context.Context, by evidence.Actor, act permit.Act, wid 
 	return w, err
 }
 
-// Withdrawal returns a withdrawal as it stands.
-func (g *Guard) Withdrawal(ctx context.Context, id account.ID, wid string) (Withdrawal, error) {
-	return readWithdrawal(ctx, g.db, id, wid)
+// Withdrawal returns a withdrawal that the integrator requested, as it stands.
+func (g *Guard) Withdrawal(ctx context.Context, by evidence.Actor, id account.ID, wid string) (Withdrawal, error) {
+	return readOwn(ctx, g.db, by, id, wid)
 }
 
 // Withdrawals returns the newest withdrawals of an account, whatever their state.
@@ -353,25 +356,9 @@ func writeState(ctx context.Context, tx *permit.Tx, w Withdrawal) error {
 	return nil
 }
 
-// readOwn reads a withdrawal in the transaction and refuses one that another integrator requested.
-func readOwn(ctx context.Context, tx *permit.Tx, by evidence.Actor, id account.ID, wid string) (Withdrawal, error) {
-	var integrator string
-	err := tx.QueryRow(ctx, `SELECT integrator FROM withdrawal WHERE account_id = $1 AND withdrawal_id = $2`, string(id), wid).Scan(&integrator)
-	if noRows(err) || err == nil && integrator != by.ID {
-		return Withdrawal{}, errUnknownWithdrawal()
-	}
-	if err != nil {
-		return Withdrawal{}, fmt.Errorf("read withdrawal: %w", err)
-	}
-	return readWithdrawal(ctx, tx, id, wid)
-}
-
-func errUnknownWithdrawal() error {
-	return fault.New(fault.NotFound, "unknown_withdrawal", "There is no such withdrawal.")
-}
-
-func readWithdrawal(ctx context.Context, q store.Querier, id account.ID, wid string) (Withdrawal, error) {
-	rows, err := q.Query(ctx, `SELECT `+withdrawalColumns+` FROM withdrawal WHERE account_id = $1 AND withdrawal_id = $2`, string(id), wid)
+// readOwn reads a withdrawal that the integrator requested. Another's is as unknown as none.
+func readOwn(ctx context.Context, q store.Querier, by evidence.Actor, id account.ID, wid string) (Withdrawal, error) {
+	rows, err := q.Query(ctx, `SELECT `+withdrawalColumns+` FROM withdrawal WHERE account_id = $1 AND withdrawal_id = $2 AND integrator = $3`, string(id), wid, by.ID)
 	ws, err := scanWithdrawals(rows, err)
 	if err == nil && len(ws) == 0 {
 		err = errUnknownWithdrawal()
@@ -380,6 +367,10 @@ func readWithdrawal(ctx context.Context, q store.Querier, id account.ID, wid str
 		return Withdrawal{}, err
 	}
 	return ws[0], nil
+}
+
+func errUnknownWithdrawal() error {
+	return fault.New(fault.NotFound, "unknown_withdrawal", "There is no such withdrawal.")
 }
 
 func readWithdrawals(ctx context.Context, q store.Querier, id account.ID, state State) ([]Withdrawal, error) {

@@ -92,7 +92,7 @@ func TestWithdrawalStates(t *testing.T) {
 			if (c.last < 0) != (err == nil) || err != nil && fault.KindOf(err) != c.last {
 				t.Errorf("%s: %v", c.name, err)
 			}
-			if now, err := w.guard.Withdrawal(ctx, w.id, x.ID); err != nil || now.State != c.state {
+			if now, err := w.guard.Withdrawal(ctx, w.service, w.id, x.ID); err != nil || now.State != c.state {
 				t.Errorf("%s: is %s, %v", c.name, now.State, err)
 			}
 		}

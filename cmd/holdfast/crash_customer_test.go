@@ -35,9 +35,9 @@ type customer struct {
 	app    holdfastv1connect.HolderServiceClient
 
 	mu       sync.Mutex
-	asked    bool     // somebody pressed Freeze
-	frozen   bool     // and was answered
-	draws    []*draw  // in the order of their requests
+	asked    bool    // somebody pressed Freeze
+	frozen   bool    // and was answered
+	draws    []*draw // in the order of their requests
 	keys     []*apiKey
 	moved    int  // movements whose report was answered
 	moving   bool // one more may have been recorded

@@ -104,6 +104,8 @@ func asAPIError(err error, on surface) *apiError {
 		return fail(http.StatusBadRequest, -4001, "The address belongs to your own account.")
 	case errors.Is(err, errOtherBody):
 		return fail(http.StatusBadRequest, -4001, "withdrawOrderId was used for another withdrawal.")
+	case errors.Is(err, errInProgress):
+		return fail(http.StatusBadRequest, -4001, "The same withdrawal is being processed.")
 	case errors.Is(err, errNotRecorded):
 		return fail(http.StatusBadRequest, -4001, "The withdrawal was refused.")
 	}

@@ -342,7 +342,7 @@ func TestLostRequestReturnsTheMoneyAndNeverLeaves(t *testing.T) {
 	wantCode(t, a, http.StatusServiceUnavailable, -1001)
 	r.wantBalance(account, "BTC", "1", "0")
 	var id string
-	if err := r.x.db.read.QueryRow(`SELECT id FROM withdrawals WHERE client_id = 'client:lost'`).Scan(&id); err != nil {
+	if err := r.x.db.read.QueryRow(`SELECT id FROM withdrawals WHERE client_id LIKE 'client:lost%'`).Scan(&id); err != nil {
 		t.Fatal(err)
 	}
 	if !r.hold.WithdrawalIn(id, holdfastv1.WithdrawalState_WITHDRAWAL_STATE_FAILED, patience) {
@@ -418,4 +418,27 @@ func TestStreamsEndWhenAFreezeCouldNotBeHeard(t *testing.T) {
 	if e := s.next().Event; e["e"] != "eventStreamTerminated" {
 		t.Errorf("got %v", e)
 	}
+}
+
+func TestRefusedRequestMayBeRepeatedAndIsNotTakenForAccepted(t *testing.T) {
+	r := newRig(t, nil)
+	account, key := r.holder("1", "")
+	again := []string{"coin", "BTC", "address", outside, "amount", "0.4", "withdrawOrderId", "rent"}
+	r.hold.HoldNextRequest("screen")
+	wantCode(t, r.withdraw(key, again...), 400, -4015)
+	r.wantBalance(account, "BTC", "1", "0")
+	id := withdrawalID(t, r.withdraw(key, again...))
+	if s := r.state(id); s != withdrawalPending {
+		t.Errorf("the repeat is %s", s)
+	}
+	var history []struct {
+		Status int    `json:"status"`
+		ID     string `json:"withdrawOrderId"`
+	}
+	r.signed(key, "GET", "/sapi/v1/capital/withdraw/history", "withdrawOrderId", "rent").into(t, &history)
+	if len(history) != 2 {
+		t.Errorf("history: %+v", history)
+	}
+	r.wantBalance(account, "BTC", "0.6", "0.4")
+	r.wantBooksRight()
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -68,6 +69,9 @@ func (t *txn) post(p posting) error {
 		if sum.Sign() != 0 {
 			return fmt.Errorf("journal entry %s %s is out of balance by %s %s", p.kind, p.ref, sum, asset)
 		}
+	}
+	if !slices.ContainsFunc(p.entries, func(e entry) bool { return e.amount.Sign() != 0 }) {
+		return nil
 	}
 	var id int64
 	if err := t.row(`INSERT INTO journal (kind, ref, at) VALUES ($1, $2, $3) RETURNING id`,

@@ -42,7 +42,7 @@ func (x *Exchange) outcome(w http.ResponseWriter, r *http.Request, err error, sa
 	case errors.Is(err, errShort):
 		x.notice(w, http.StatusBadRequest, "You do not have that much", "Nothing was done. Your wallet shows what is free.", true)
 	case errors.Is(err, errNoOrder), errors.Is(err, errNoMatch), errors.Is(err, errDuplicate), errors.Is(err, errBookFull),
-		errors.Is(err, errOwnAddress), errors.Is(err, errOtherBody), errors.Is(err, errNotRecorded):
+		errors.Is(err, errOwnAddress), errors.Is(err, errOtherBody), errors.Is(err, errInProgress), errors.Is(err, errNotRecorded):
 		x.notice(w, http.StatusBadRequest, "That did not work", "Nothing was done: "+err.Error()+".", true)
 	default:
 		x.refuse(w, r, err)

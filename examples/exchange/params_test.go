@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"encoding/json"
 	"net/url"
 	"strconv"
 	"strings"
@@ -184,6 +185,43 @@ func FuzzAmount(f *testing.F) {
 		b, err := ParseAmount(a.String())
 		if err != nil || b.Cmp(a) != 0 || b.String() != a.String() {
 			t.Fatalf("%q is read as %s, which is read as %s, %v", s, a, b, err)
+		}
+	})
+}
+
+// FuzzStreamRequest: whatever is sent as a message, the parameters that are signed are sorted,
+// and read back they are the parameters that were sent.
+func FuzzStreamRequest(f *testing.F) {
+	f.Add([]byte(`{"id":1,"method":"ping","params":{"timestamp":1700000000000,"apiKey":"k","signature":"s"}}`))
+	f.Add([]byte(`{"id":"a","method":"x","params":{"b":"1","a":true,"c":null}}`))
+	f.Add([]byte(`{"id":{},"params":[]}`))
+	f.Fuzz(func(t *testing.T, message []byte) {
+		var r streamRequest
+		if json.Unmarshal(message, &r) != nil || !validRequestID(r.ID) {
+			return
+		}
+		p, err := streamParams(r.Params)
+		if err != nil {
+			return
+		}
+		if len(p.signed) == 0 {
+			return
+		}
+		last := ""
+		n := 0
+		for pair := range strings.SplitSeq(string(p.signed), "&") {
+			name, value, _ := strings.Cut(pair, "=")
+			if strings.ContainsAny(string(p.signed), "\n\x00") || name < last || name == "signature" {
+				t.Fatalf("signed %q", p.signed)
+			}
+			if p.get(name) != value {
+				t.Fatalf("%q is %q in the signed text and %q as a parameter", name, value, p.get(name))
+			}
+			last = name
+			n++
+		}
+		if want := len(p.values); n != want && n != want-1 {
+			t.Fatalf("%d parameters signed of %d", n, want)
 		}
 	})
 }

@@ -232,7 +232,7 @@ func (w withdrawal) answer() object {
 	if w.statusNumber() == 6 {
 		done = w.ended.Format(walletTime)
 	}
-	clientID, _ := strings.CutPrefix(w.clientID, "client:")
+	clientID, _, _ := strings.Cut(strings.TrimPrefix(w.clientID, "client:"), refusedMark)
 	if strings.HasPrefix(w.clientID, "made:") {
 		clientID = ""
 	}

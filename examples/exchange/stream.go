@@ -36,14 +36,17 @@ type connection struct {
 	subscriptions []*subscription
 	nextID        int
 	// logon is who session.logon signed in; its account is empty for nobody.
-	logon subscription
-	last  []byte // final message, set before over is closed
+	logon   subscription
+	address string
+	last    []byte // final message, set before over is closed
 }
 
 const (
 	// queueLength is how many events may wait for a slow reader before it is cut off.
 	queueLength = 256
-	writeWithin = 2 * time.Second
+	// maxConnections of one address; Binance allows 300 new ones in five minutes.
+	maxConnections = 100
+	writeWithin    = 2 * time.Second
 	// closeWithin bounds how long a freeze waits for a connection to end; then it is cut.
 	closeWithin = 300 * time.Millisecond
 )
@@ -128,6 +131,20 @@ func wrapEvent(id int, event object) []byte {
 	return m
 }
 
+// from counts the connections of an address.
+func (s *streams) from(address string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for c := range s.conns {
+		if c.address == address {
+			n++
+		}
+	}
+	return n
+}
+
+// has reports whether anyone listens to an account.
 func (s *streams) has(account string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -243,12 +260,19 @@ func (s *streams) orderChanged(o order, e execution) {
 
 // serveStream answers /ws-api/v3.
 func (x *Exchange) serveStream(w http.ResponseWriter, req *http.Request) {
+	address := x.clientAddress(req)
+	if x.streams.from(address) >= maxConnections {
+		e := fail(http.StatusTooManyRequests, -1003, "Too many connections from your address.")
+		e.retry = time.Minute
+		writeError(w, e)
+		return
+	}
 	ws, err := websocket.Accept(w, req, nil)
 	if err != nil {
 		return // Accept has answered
 	}
 	ws.SetReadLimit(maxBody)
-	c := &connection{ws: ws, out: make(chan []byte, queueLength), over: make(chan struct{}), done: make(chan struct{})}
+	c := &connection{ws: ws, address: address, out: make(chan []byte, queueLength), over: make(chan struct{}), done: make(chan struct{})}
 	x.streams.mu.Lock()
 	x.streams.conns[c] = struct{}{}
 	x.streams.mu.Unlock()
@@ -262,7 +286,7 @@ func (x *Exchange) serveStream(w http.ResponseWriter, req *http.Request) {
 		<-c.done
 	}()
 	go c.write(ctx)
-	r := &streamRequests{x: x, c: c, origin: x.origin(req), address: x.clientAddress(req)}
+	r := &streamRequests{x: x, c: c, origin: x.origin(req), address: address}
 	for {
 		kind, message, err := ws.Read(ctx)
 		if err != nil {

@@ -136,7 +136,8 @@ func streamParams(raw map[string]json.RawMessage) (*params, error) {
 		} else if strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[") {
 			return nil, illegal(name)
 		}
-		if !printable(name) || !printable(text) || strings.ContainsAny(name, "&=") {
+		// A separator in a value would make one signed text of two different requests.
+		if !printable(name) || !printable(text) || strings.ContainsAny(name, "&=") || strings.Contains(text, "&") {
 			return nil, illegal("parameter name")
 		}
 		p.values[name] = text

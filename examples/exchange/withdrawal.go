@@ -86,8 +86,19 @@ func (t *txn) giveBack(w *withdrawal, state, reason, report string, epoch int64)
 		return err
 	}
 	w.state, w.reason, w.report, w.ended = state, reason, report, t.now
+	if state == withdrawalRejected {
+		// A refused request had no effect, so its id may be used again: a client that repeats it
+		// must not be told that it was accepted.
+		w.clientID += refusedMark + w.id
+		if err := t.exec(`UPDATE withdrawals SET client_id = $2 WHERE id = $1`, w.id, w.clientID); err != nil {
+			return err
+		}
+	}
 	return t.saveWithdrawal(*w, epoch)
 }
+
+// refusedMark ends the client's id of a refused request.
+const refusedMark = "\x1frefused\x1f"
 
 // withdrawalRequest is a request with its fields checked.
 type withdrawalRequest struct {
@@ -104,6 +115,7 @@ func (r withdrawalRequest) internal() bool { return r.receiver != "" }
 var (
 	errOwnAddress  = errors.New("the address belongs to the same account")
 	errOtherBody   = errors.New("the id was used for another withdrawal")
+	errInProgress  = errors.New("the same withdrawal is being asked for at this moment")
 	errNotRecorded = errors.New("Holdfast did not record the request")
 )
 
@@ -179,6 +191,9 @@ func (x *Exchange) openWithdrawal(ctx context.Context, by caller, r withdrawalRe
 		case err == nil:
 			if w.asset.name != r.asset.name || w.amount.Cmp(r.amount) != 0 || w.address != r.address {
 				return errOtherBody
+			}
+			if w.state == withdrawalRequesting {
+				return errInProgress
 			}
 			return nil
 		case !errors.Is(err, sql.ErrNoRows):

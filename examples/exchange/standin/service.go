@@ -114,6 +114,11 @@ func (s *Server) RequestWithdrawal(_ context.Context, r *connect.Request[holdfas
 		exit = "internal_transfer"
 	}
 	d := s.credential(account, m.GetCredential(), exit, m.GetOrigin())
+	if s.holdNext != "" {
+		d = &holdfastv1.Decision{Verdict: holdfastv1.Verdict_VERDICT_HELD, AccountId: account, Epoch: d.GetEpoch(), Hold: s.holdNext,
+			Sentence: "This withdrawal is being looked at."}
+		s.holdNext = ""
+	}
 	if d.GetVerdict() != holdfastv1.Verdict_VERDICT_ALLOW {
 		return connect.NewResponse(&holdfastv1.RequestWithdrawalResponse{Decision: d}), nil
 	}

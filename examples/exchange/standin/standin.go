@@ -60,6 +60,7 @@ type Server struct {
 	down        bool
 	onCheck     func(*holdfastv1.CheckRequest)
 	lose        bool
+	holdNext    string
 }
 
 type account struct {
@@ -164,6 +165,13 @@ func (s *Server) LoseNextRequest() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lose = true
+}
+
+// HoldNextRequest has the next RequestWithdrawal answered with a hold.
+func (s *Server) HoldNextRequest(reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.holdNext = reason
 }
 
 // LoseHistory forgets every closing, as a database restored from an old back-up does, and

@@ -12,7 +12,7 @@ import (
 )
 
 // apiError is a refusal in Binance's form. The codes are chosen so that clients written for
-// Binance raise the right class of error: see docs of each below.
+// Binance raise the right class of error; README.md has the table.
 type apiError struct {
 	status int
 	code   int

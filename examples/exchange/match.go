@@ -223,7 +223,7 @@ func (t *txn) fill(taker, maker *order, quantity Amount) (trade, error) {
 		return f, err
 	}
 	ref := fmt.Sprintf("trade %d", f.id)
-	detail := fmt.Sprintf("%s %s %s at %s %s", "Traded", quantity, m.base, f.price, m.quote)
+	detail := fmt.Sprintf("Traded %s %s at %s %s", quantity, m.base, f.price, m.quote)
 	swap := append(move(m.base, quantity, seller.account, locked, buyer.account, free),
 		move(m.quote, f.quote, buyer.account, locked, seller.account, free)...)
 	if err := t.post(posting{kind: "trade", ref: ref, detail: detail, entries: swap}); err != nil {

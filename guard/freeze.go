@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"holdfast/account"
 	"holdfast/evidence"
@@ -72,9 +75,7 @@ func (g *Guard) FreezeByCode(ctx context.Context, from evidence.Actor, mail, cod
 
 // freeze is the one way to a freeze; proof looks again at a link or code inside the transaction.
 func (g *Guard) freeze(ctx context.Context, by evidence.Actor, id account.ID, reason string, proof func(*permit.Tx) error) (Frozenness, error) {
-	if len(reason) > 200 {
-		reason = reason[:200]
-	}
+	reason = plain(reason)
 	var out Frozenness
 	press := func() error {
 		return g.door.Do(ctx, by, permit.Act{Name: permit.Freeze, Account: id}, func(tx *permit.Tx) error {
@@ -94,6 +95,25 @@ func (g *Guard) freeze(ctx context.Context, by evidence.Actor, id account.ID, re
 		err = press() // a press on a freeze that was recorded finds it and changes nothing
 	}
 	return out, err
+}
+
+// reasonBytes is how much of a reason is kept.
+const reasonBytes = 200
+
+// plain makes a reason fit to be kept, whatever was typed: a database that refuses half a character
+// or a NUL must not refuse the freeze with it.
+func plain(reason string) string {
+	reason = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(reason, "?"))
+	for len(reason) > reasonBytes {
+		_, last := utf8.DecodeLastRuneInString(reason)
+		reason = reason[:len(reason)-last]
+	}
+	return reason
 }
 
 // close does the work of a freeze inside the transaction.

@@ -75,7 +75,7 @@ func readPlan(ctx context.Context, q store.Querier, planID string) (Plan, error)
 
 // Approve ends the freeze that the plan names. The approver must be another operator than the one
 // who proposed it. Sessions stay ended and keys stay suspended: the holder signs in anew and
-// enables or deletes each key. Payouts stay held, by default for 48 hours, and every address of
+// enables or deletes each key. Links that would change the address or the password are over. Payouts stay held, by default for 48 hours, and every address of
 // the last 30 days is told. A plan for an earlier freeze opens nothing.
 func (g *Guard) Approve(ctx context.Context, by evidence.Actor, planID string) (Plan, error) {
 	p, err := readPlan(ctx, g.db, planID)
@@ -103,6 +103,9 @@ func (g *Guard) Approve(ctx context.Context, by evidence.Actor, planID string) (
 			return fmt.Errorf("keep approval: %w", err)
 		}
 		if _, err := account.EndSessions(ctx, tx, "", "restored"); err != nil {
+			return err
+		}
+		if err := account.EndWaiting(ctx, tx); err != nil {
 			return err
 		}
 		tx.RaiseEpoch()

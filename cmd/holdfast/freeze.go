@@ -8,6 +8,7 @@ import (
 
 	"holdfast/account"
 	"holdfast/fault"
+	"holdfast/guard"
 )
 
 // freezeCmd closes every exit of an account. It needs no key: closing is never made hard.
@@ -66,8 +67,11 @@ func (s *socket) freeze(ctx context.Context, by operator, raw json.RawMessage) (
 		"only a restore by two operators opens it again",
 	}
 	if args.Yes {
-		done, err := s.house.guard.Freeze(ctx, by.Actor, id, args.Reason)
-		if err != nil {
+		var done guard.Frozenness
+		if err := acknowledge(func() (err error) {
+			done, err = s.house.guard.Freeze(context.WithoutCancel(ctx), by.Actor, id, args.Reason)
+			return err
+		}); err != nil {
 			return nil, err
 		}
 		r.Done, r.Already = true, done.Already

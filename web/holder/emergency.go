@@ -79,7 +79,7 @@ func (p *Pages) postEmergency(w http.ResponseWriter, r *http.Request, from evide
 	frozen, err := p.cfg.Guard.FreezeByCode(r.Context(), from, mail, r.PostFormValue("code"))
 	switch {
 	case err == nil:
-		p.showReceipts(w, r, frozen.Account)
+		p.showReceipts(w, r, frozen, true)
 	case !typed(err):
 		p.fail(w, r, nil, err)
 	case field(err, "code") == "mail":

@@ -78,15 +78,16 @@ func (p *Pages) getFreeze(w http.ResponseWriter, r *http.Request, v *visit) {
 }
 
 func (p *Pages) postFreeze(w http.ResponseWriter, r *http.Request, v *visit) {
-	if _, err := p.cfg.Guard.Freeze(r.Context(), v.by, v.id, reasons[r.PostFormValue("reason")]); err != nil {
+	f, err := p.cfg.Guard.Freeze(r.Context(), v.by, v.id, reasons[r.PostFormValue("reason")])
+	if err != nil {
 		p.fail(w, r, v, err)
 		return
 	}
 	if r.PostFormValue("next") == "respond" {
-		done(w, r, "/respond", "")
+		done(w, r, "/respond", again(f))
 		return
 	}
-	done(w, r, "/freeze", "")
+	done(w, r, "/freeze", again(f))
 }
 
 // getReceipts is what the page's script fetches while receipts are arriving.

@@ -78,7 +78,7 @@ func (p *Pages) postLink(w http.ResponseWriter, r *http.Request, from evidence.A
 	frozen, err := p.cfg.Guard.FreezeByLink(r.Context(), from, token)
 	switch {
 	case err == nil:
-		p.showReceipts(w, r, frozen.Account)
+		p.showReceipts(w, r, frozen, false)
 	case fault.KindOf(err) == fault.NotFound:
 		p.writeLink(w, r, token, err)
 	default:

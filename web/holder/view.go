@@ -36,10 +36,7 @@ func (v view) frame(title, here string) page.Frame {
 	if v.Protection.Frozen() {
 		f.Freeze = page.FreezeDone
 	}
-	if said, ok := saids[v.Said]; ok {
-		f.States = append(f.States, page.Banner{Title: said})
-	}
-	f.States = append(f.States, v.states(here == "/")...)
+	f.States = append(v.said(), v.states(here == "/")...)
 	return f
 }
 
@@ -47,22 +44,27 @@ func (v view) frame(title, here string) page.Frame {
 func (v view) quiet(title, here string) page.Frame {
 	v.Signs = nil // of this copy
 	f := v.frame(title, here)
-	f.States = nil
+	f.States = v.said()
 	return f
 }
 
 // outside is the frame for somebody who is not signed in.
 func (v view) outside(title string) page.Frame {
-	f := page.Frame{Title: title, Demo: v.Demo, Dir: v.Dir}
-	if said, ok := saids[v.Said]; ok {
-		f.States = append(f.States, page.Banner{Title: said})
+	return page.Frame{Title: title, Demo: v.Demo, Dir: v.Dir, States: v.said()}
+}
+
+// said is what was just done, as a banner.
+func (v view) said() []page.Banner {
+	if words, ok := saids[v.Said]; ok {
+		return []page.Banner{{Title: words}}
 	}
-	return f
+	return nil
 }
 
 // saids is what a page says after a press that led back to it. The address carries the code,
 // never the words.
 var saids = map[string]string{
+	"already":         "Your account was already frozen. Nothing can leave it.",
 	"signed-out":      "You are signed out.",
 	"device-removed":  "Removed. That device is signed out.",
 	"devices-removed": "Removed. Every other device is signed out.",
@@ -114,12 +116,19 @@ func frozenBanner(p protection, full bool) page.Banner {
 func waitingFor(p protection) string {
 	var names []string
 	open := 0
-	for _, r := range p.Receipts {
-		if !r.Confirmed() {
-			open++
+	for _, of := range byExit(p.Receipts) {
+		waits := false
+		for _, r := range of {
+			if r.Confirmed() {
+				continue
+			}
+			waits = true
 			if who := enforcer(r); who != "" && !slices.Contains(names, who) {
 				names = append(names, who)
 			}
+		}
+		if waits {
+			open++
 		}
 	}
 	return fmt.Sprintf("%s not confirmed yet. We are waiting for %s.", count(open, "exit is", "exits are"), list(names))
@@ -196,17 +205,48 @@ func receiptList(p protection, live string, fold bool) *page.Receipts {
 	if !p.Contained {
 		r.Live = live
 	}
-	for _, x := range p.Receipts {
-		item := page.Receipt{Exit: guard.Title(x.Exit), Enforcer: enforcer(x), State: page.Waiting, At: x.ClosedAt}
-		if x.Confirmed() {
-			item.State, item.What = page.Closed, x.Detail
-			if item.What == "" {
-				item.What = guard.Closed(x.Exit)
-			}
-		}
-		r.List = append(r.List, item)
+	for _, of := range byExit(p.Receipts) {
+		r.List = append(r.List, exit(of))
 	}
 	return r
+}
+
+// byExit groups receipts, which come sorted by exit: several enforcers may close the same one.
+func byExit(all []receipt) [][]receipt {
+	var groups [][]receipt
+	for i, r := range all {
+		if i == 0 || r.Exit != all[i-1].Exit {
+			groups = append(groups, nil)
+		}
+		groups[len(groups)-1] = append(groups[len(groups)-1], r)
+	}
+	return groups
+}
+
+// exit is one exit with the words of everyone who closes it: closed only when all of them have
+// said so.
+func exit(of []receipt) page.Receipt {
+	item := page.Receipt{Exit: guard.Title(of[0].Exit), State: page.Closed}
+	for _, x := range of {
+		item.Answers = append(item.Answers, page.Answer{Enforcer: enforcer(x), Closed: x.Confirmed()})
+		if !x.Confirmed() {
+			item.State, item.Enforcer = page.Waiting, enforcer(x)
+			continue
+		}
+		if x.ClosedAt.After(item.At) {
+			item.At = x.ClosedAt
+		}
+		if x.Detail != "" && (item.What == "" || x.Stopped > 0 && enforcer(x) == "") {
+			item.What = x.Detail
+		}
+	}
+	switch {
+	case item.State == page.Waiting:
+		item.What = "" // the page says for whom it waits
+	case item.What == "":
+		item.What = guard.Closed(of[0].Exit)
+	}
+	return item
 }
 
 // refresh is how often a page without a script loads itself again.
@@ -238,7 +278,7 @@ func frozenHeading(p protection) page.Part {
 // frozenLede says what is true now, and keeps "frozen" and "contained" apart.
 func frozenLede(p protection) string {
 	if p.Contained {
-		return fmt.Sprintf("Nothing can leave your account. %s.", allClosed(len(p.Receipts)))
+		return fmt.Sprintf("Nothing can leave your account. %s.", allClosed(len(byExit(p.Receipts))))
 	}
 	return "Nothing that Holdfast decides can leave your account. " + waitingFor(p)
 }

@@ -11,6 +11,7 @@ import (
 	"holdfast/account"
 	"holdfast/evidence"
 	"holdfast/fault"
+	"holdfast/guard"
 	"holdfast/permit"
 	"holdfast/web/page"
 )
@@ -115,13 +116,17 @@ const receiptsLast = 30 * time.Minute
 // ticket lets a browser read the receipts of one account for a while, and nothing else.
 type ticket struct {
 	Until time.Time `json:"until"`
+	// Bare hides what was stopped: a freeze code closes and reveals nothing, not even how much
+	// there is to steal.
+	Bare bool `json:"bare,omitempty"`
 }
 
 const ticketPurpose = "receipts"
 
 // showReceipts hands the browser that pressed a ticket and leads it to the receipts.
-func (p *Pages) showReceipts(w http.ResponseWriter, r *http.Request, id account.ID) {
-	raw, err := json.Marshal(ticket{p.cfg.DB.Now().Add(receiptsLast)})
+func (p *Pages) showReceipts(w http.ResponseWriter, r *http.Request, f guard.Frozenness, bare bool) {
+	id := f.Account
+	raw, err := json.Marshal(ticket{p.cfg.DB.Now().Add(receiptsLast), bare})
 	if err == nil {
 		raw, err = p.cfg.DB.Keys().Seal(ticketPurpose, string(id), raw)
 	}
@@ -131,7 +136,15 @@ func (p *Pages) showReceipts(w http.ResponseWriter, r *http.Request, id account.
 	} else {
 		p.setCookie(w, receiptsCookie, string(id)+"."+base64.RawURLEncoding.EncodeToString(raw), receiptsLast)
 	}
-	http.Redirect(w, r, "/frozen", http.StatusSeeOther)
+	done(w, r, "/frozen", again(f))
+}
+
+// again is what a page says to a press on an account that was frozen already.
+func again(f guard.Frozenness) string {
+	if f.Already {
+		return "already"
+	}
+	return ""
 }
 
 // ticketed returns the protection of the account that the browser froze; the zero value when it
@@ -152,7 +165,14 @@ func (p *Pages) ticketed(r *http.Request) (protection, error) {
 	if err := json.Unmarshal(raw, &t); err != nil || p.cfg.DB.Now().After(t.Until) {
 		return protection{}, nil
 	}
-	return p.cfg.Guard.Protection(r.Context(), account.ID(id))
+	state, err := p.cfg.Guard.Protection(r.Context(), account.ID(id))
+	if t.Bare {
+		for i := range state.Receipts {
+			state.Receipts[i].Detail, state.Receipts[i].Stopped = "", 0
+		}
+		state.MayHaveLeft = nil
+	}
+	return state, err
 }
 
 // fail shows what may be said about err, in the frame of the visit if there is one.

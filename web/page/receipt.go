@@ -27,6 +27,22 @@ type Receipt struct {
 	At time.Time
 	// What says what it stopped: "2 withdrawals cancelled, 0.41 BTC stayed here".
 	What string
+	// Answers are the words of all enforcers where several close the exit; none means that the
+	// one named above answers alone.
+	Answers []Answer
+}
+
+// Answer is one enforcer's word about an exit.
+type Answer struct {
+	Enforcer string // empty for Holdfast itself
+	Closed   bool
+}
+
+func (r Receipt) answers() []Answer {
+	if len(r.Answers) > 0 {
+		return r.Answers
+	}
+	return []Answer{{r.Enforcer, r.State == Closed}}
 }
 
 // Icon is the shape of the state.
@@ -83,19 +99,21 @@ func (r Receipts) Lines() []string {
 	var order []string
 	done, all := map[string]int{}, map[string]int{}
 	for _, x := range r.List {
-		if x.Enforcer == "" {
-			own++
-			if x.State == Closed {
-				ownDone++
+		for _, a := range x.answers() {
+			if a.Enforcer == "" {
+				own++
+				if a.Closed {
+					ownDone++
+				}
+				continue
 			}
-			continue
-		}
-		if all[x.Enforcer] == 0 {
-			order = append(order, x.Enforcer)
-		}
-		all[x.Enforcer]++
-		if x.State == Closed {
-			done[x.Enforcer]++
+			if all[a.Enforcer] == 0 {
+				order = append(order, a.Enforcer)
+			}
+			all[a.Enforcer]++
+			if a.Closed {
+				done[a.Enforcer]++
+			}
 		}
 	}
 	var lines []string

@@ -85,9 +85,6 @@ func (c Config) base() string {
 	return scheme + "://" + c.Pages
 }
 
-// https reports whether holders reach the pages by TLS, whoever speaks it.
-func (c Config) https() bool { return strings.HasPrefix(c.base(), "https://") }
-
 // proxies reads TrustedProxies.
 func (c Config) proxies() ([]netip.Prefix, error) {
 	var all []netip.Prefix

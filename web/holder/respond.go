@@ -88,7 +88,7 @@ func respondDevices(v view, ds []device) *respondDevicesPage {
 		p.Lede = "No other device is signed in or remembered. This one stays."
 		p.Acts = page.Actions{page.Button{Label: "Next: API keys", Icon: "arrow-right"}.To("/respond/keys")}
 	} else {
-		p.Lede = fmt.Sprintf("%s removed, this one stays. Removing forgets them, so that each has to sign in anew.", count(others, "device is", "devices are"))
+		p.Lede = "They are signed out and forgotten, so that each has to sign in anew. This one stays."
 		p.Acts = page.Actions{
 			page.Form{Action: "/respond/devices", Button: page.Button{Label: "Remove " + count(others, "device", "devices"), Icon: "trash-2"}},
 			page.Button{Label: "Skip"}.Quiet().To("/respond/keys"),
@@ -160,8 +160,9 @@ func respondDone(v view, d reached) *respondDonePage {
 		ok(d.OtherDevices == 0, "monitor", "No other device is left", count(d.OtherDevices, "other device is", "other devices are")+" left", "/respond/devices"),
 		ok(d.Keys == 0, "key-round", "No API key is left", count(d.Keys, "API key is", "API keys are")+" left, suspended", "/respond/keys"),
 	}
-	for _, e := range p.Done {
+	for i, e := range p.Done {
 		if e.Tone == page.Wait {
+			p.Steps.List[i].State = ""
 			p.Heading, p.Lede = "Almost done", "What is still open is marked. Nothing can leave your account meanwhile."
 		}
 	}

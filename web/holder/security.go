@@ -204,7 +204,7 @@ type codeSheetPage struct {
 func codeSheet(f page.Frame, mail, code string, made time.Time, emergencyURL string, next page.Button) *codeSheetPage {
 	f.Title = "Your freeze code"
 	return &codeSheetPage{Frame: f, Heading: "Print your freeze code", Lede: "It is shown this once. It can freeze your account and can do nothing else, so you may give a copy to someone you trust.",
-		Sheet: page.CodeSheet{Title: "Freeze code", Groups: strings.Split(code, "-"),
+		Sheet: page.CodeSheet{Title: "Holdfast freeze code", Groups: strings.Split(code, "-"),
 			Facts: page.Facts{{Term: "Account", Value: page.Text(mail)}, {Term: "Page", Value: page.Text(emergencyURL)}, {Term: "Made", Value: page.Moment{At: made}}},
 			Steps: []string{"Open the page above on any phone or computer. You need no password.", "Type your mail address and this code.", "Press Freeze. Nothing can leave the account from then on.", "Ask the platform to check that you are you. Two people open it again."}},
 		Acts: page.Actions{page.Button{Label: "Print this page", Icon: "printer", Print: true}, next}}

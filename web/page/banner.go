@@ -117,6 +117,17 @@ type Step struct{ Label, State string }
 
 func (Steps) part() string { return "steps" }
 
+// Open is how many steps are not done.
+func (s Steps) Open() int {
+	n := 0
+	for _, step := range s.List {
+		if step.State != "done" {
+			n++
+		}
+	}
+	return n
+}
+
 // Now is the number of the step that is shown, counted from 1; 0 when all are done.
 func (s Steps) Now() int {
 	for i, step := range s.List {

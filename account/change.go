@@ -158,7 +158,7 @@ func (a *Accounts) takeResetRequest(ctx context.Context, payload json.RawMessage
 
 // ResetPassword replaces the password with the link of a reset mail, ends every session, forgets
 // every remembered device and tells the holder. The door's gates refuse it while the account is
-// frozen; the link is not spent then.
+// frozen, and the restore ends the link.
 func (a *Accounts) ResetPassword(ctx context.Context, from evidence.Actor, token, next string) (PasswordChanged, error) {
 	link, err := notice.FindLink(ctx, a.db, a.db.Now(), notice.ResetPurpose, token)
 	if err != nil {

@@ -135,7 +135,7 @@ func TestResetByMailEndsEverySession(t *testing.T) {
 	})
 }
 
-func TestResetIsRefusedWhileFrozenAndTheLinkIsNotSpent(t *testing.T) {
+func TestResetIsRefusedWhileFrozenAndItsLinkEndsWithTheRestore(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		v := r.join(mail)
 		must(t, r.RequestReset(t.Context(), r.from, mail))
@@ -145,7 +145,7 @@ func TestResetIsRefusedWhileFrozenAndTheLinkIsNotSpent(t *testing.T) {
 		wantCode(t, err, "frozen")
 		r.restore(v.Account)
 		_, err = r.ResetPassword(t.Context(), r.from, link, otherPassword)
-		must(t, err)
+		wantCode(t, err, "link_used")
 	})
 }
 
@@ -219,6 +219,9 @@ func TestAddressCannotMoveWhileFrozen(t *testing.T) {
 		r.freeze(staff, v.Account)
 		_, err := r.Verify(t.Context(), r.from, link)
 		wantCode(t, err, "frozen")
+		r.restore(v.Account)
+		_, err = r.Verify(t.Context(), r.from, link)
+		wantCode(t, err, "link_used")
 	})
 }
 

@@ -202,13 +202,13 @@ func (r *rig) freeze(by evidence.Actor, id ID) Suspended {
 
 var staff = evidence.Actor{Kind: evidence.Operator, ID: "ops"}
 
-// restore opens the account again, in a new epoch.
+// restore does what guard does: a new epoch, and nothing that waited.
 func (r *rig) restore(id ID) {
 	r.t.Helper()
 	err := r.door.Do(r.t.Context(), staff, permit.Act{Name: permit.ProposeRestore, Account: id}, func(tx *permit.Tx) error {
 		tx.RaiseEpoch()
 		tx.Standing.FrozenAt, tx.Standing.RestoredAt = time.Time{}, tx.Now()
-		return nil
+		return EndWaiting(r.t.Context(), tx)
 	})
 	if err != nil {
 		r.t.Fatal(err)

@@ -18,8 +18,7 @@ type Suspended struct{ Sessions, Devices, Keys, Credentials int64 }
 // SuspendForFreeze ends every session but keep, which lives on in protective mode and in the
 // standing's epoch, which the caller has already raised. Remembered devices, API keys and the
 // platform's own credentials stay as they are: the epoch alone suspends them, and they are only
-// counted. What waited for a press is over, see EndWaiting. A session named by keep MUST have been
-// looked at by the door in this transaction.
+// counted. A session named by keep MUST have been looked at by the door in this transaction.
 func SuspendForFreeze(ctx context.Context, tx *permit.Tx, keep string) (Suspended, error) {
 	var s Suspended
 	id, now, before := string(tx.Standing.Account), store.Micros(tx.Now()), tx.Standing.Epoch-1
@@ -31,9 +30,6 @@ func SuspendForFreeze(ctx context.Context, tx *permit.Tx, keep string) (Suspende
 		id, now, before, keep).Scan(&s.Sessions, &s.Devices, &s.Keys, &s.Credentials)
 	if err != nil {
 		return Suspended{}, fmt.Errorf("count what the freeze suspends: %w", err)
-	}
-	if err := EndWaiting(ctx, tx); err != nil {
-		return Suspended{}, err
 	}
 	// The freeze itself is announced and covers each of them.
 	if _, err := tx.Exec(ctx, `UPDATE session SET ended_at = $3, end_reason = 'freeze' WHERE account_id = $1 AND ended_at = 0 AND session_id <> $2`, id, keep, now); err != nil {
@@ -50,9 +46,9 @@ func SuspendForFreeze(ctx context.Context, tx *permit.Tx, keep string) (Suspende
 }
 
 // EndWaiting ends what waits for somebody to press a link: an address that was to be confirmed and
-// a password that was to be reset. A freeze and a restore both end it. A thief who asked for the
-// change before the freeze, or read the mail while it lasted, would otherwise finish it as soon as
-// the account is open again.
+// a password that was to be reset. While the account is frozen the door refuses the press; a restore
+// MUST end what is left, or a thief who asked for the change before the freeze, or read a mail while
+// it lasted, would finish it as soon as the account is open again.
 func EndWaiting(ctx context.Context, tx *permit.Tx) error {
 	if err := forgetWaiting(ctx, tx); err != nil {
 		return err

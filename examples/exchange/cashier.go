@@ -139,7 +139,7 @@ func (x *Exchange) letGo(ctx context.Context, w withdrawal, confirmed *holdfastv
 		if w, err = t.withdrawal(w.id); err != nil || w.state != withdrawalPending {
 			return err
 		}
-		if x.fresh(w.account, max(confirmed.GetEpoch(), 0)) != nil || !t.now.Before(confirmed.GetSendBefore().AsTime()) {
+		if x.fresh(w.account, confirmed.GetEpoch()) != nil || !t.now.Before(confirmed.GetSendBefore().AsTime()) {
 			return t.giveBack(&w, withdrawalCancelled, "Recalled before it was sent", reportFail, 0)
 		}
 		left = true

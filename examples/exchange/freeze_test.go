@@ -442,3 +442,27 @@ func TestRefusedRequestMayBeRepeatedAndIsNotTakenForAccepted(t *testing.T) {
 	r.wantBalance(account, "BTC", "0.6", "0.4")
 	r.wantBooksRight()
 }
+
+// Between hearing of a freeze and getting the lock to carry it out there is a moment. What
+// was confirmed before does not leave in it.
+func TestNothingLeavesOnceAFreezeIsHeard(t *testing.T) {
+	r := newRig(t, nil)
+	account, key := r.holder("1", "")
+	id := withdrawalID(t, r.withdraw(key, "coin", "BTC", "address", outside, "amount", "0.4"))
+	w, err := collect(context.Background(), r.x.db.read, scanWithdrawalRow, `SELECT `+withdrawalColumns+` FROM withdrawals WHERE id = $1`, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	confirmed := r.hold.Confirm(account, w[0].holdfastID)
+	r.x.enforcer.raise(&holdfastv1.Closing{AccountId: account, Kind: "freeze", Epoch: 2})
+	if err := r.x.letGo(context.Background(), w[0], confirmed); err != nil {
+		t.Fatal(err)
+	}
+	if n := r.sentOnChain(); n != 0 {
+		t.Errorf("%d transactions on the network", n)
+	}
+	wantCode(t, r.withdraw(key, "coin", "BTC", "address", outside, "amount", "0.1"), 400, -3022)
+	wantCode(t, r.signed(key, "DELETE", "/api/v3/openOrders", "symbol", "BTCUSDT"), 400, -2011)
+	r.wantBalance(account, "BTC", "1", "0")
+	r.wantBooksRight()
+}

@@ -147,7 +147,7 @@ type Result struct {
 // OK reports whether nothing is wrong with the chain.
 func (r Result) OK() bool { return r.FirstAltered == 0 && !r.Cut }
 
-// Verdict is the result in one sentence.
+// Verdict is the result in a few sentences.
 func (r Result) Verdict() string {
 	switch {
 	case r.FirstAltered != 0:
@@ -155,10 +155,20 @@ func (r Result) Verdict() string {
 	case r.Cut:
 		return "CUT: " + r.Why
 	case r.ProvenTo != 0:
-		return fmt.Sprintf("Consistent: %d entries, proven complete up to entry %d.", r.Entries, r.ProvenTo)
+		return fmt.Sprintf("Consistent: %d entries, proven complete up to entry %d.", r.Entries, r.ProvenTo) + r.erased()
 	default:
-		return fmt.Sprintf("Consistent, not proven complete: %d entries. Give --head from a security mail to see whether the end was cut.", r.Entries)
+		return fmt.Sprintf("Consistent, not proven complete: %d entries. Give --head from a security mail to see whether the end was cut.", r.Entries) + r.erased()
 	}
+}
+
+// erased says what a chain with erased texts does not show. Whoever passes a file on can take a
+// text out and write that it was erased: the chain still proves that the entry is there, when and
+// what act it was, but not who did it, and not when or why the text went.
+func (r Result) erased() string {
+	if r.Erased == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" The text of %d of them is missing: it was erased, or taken out of this file.", r.Erased)
 }
 
 // Chain reads an export and checks it, against head too when it is not nil. An error means that
@@ -181,6 +191,8 @@ func Chain(r io.Reader, head *Head) (Result, error) {
 		why := ""
 		if err := strict(lines.Bytes(), &line); err != nil {
 			why = "cannot be read (" + err.Error() + ")"
+		} else if !oneForm(lines.Bytes(), line) {
+			why = "is not written as an export writes it, so that another program could read something else in it"
 		} else {
 			why = check(header.Account, prev, want, line)
 		}
@@ -244,6 +256,16 @@ func check(account string, prev []byte, want int64, line Line) string {
 		return "says something else in its text than beside it"
 	}
 	return ""
+}
+
+// oneForm reports whether a line has the one form that an export gives it. JSON lets a name stand
+// twice, and this reader takes "Text" for "text" where others do not: a file that says one thing to
+// verify and another to everybody else is an altered one.
+func oneForm(raw []byte, line Line) bool {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(line) == nil && bytes.Equal(bytes.TrimSuffix(b.Bytes(), []byte("\n")), raw)
 }
 
 func strict(raw []byte, v any) error {

@@ -68,6 +68,19 @@ func TestAlterationsAreNamed(t *testing.T) {
 			l[5] = l[5][:strings.Index(l[5], `,"salt"`)] + "}"
 			return l
 		}, 5},
+		{"a false text before the true one", func(l []string) []string {
+			l[3] = strings.Replace(l[3], `"text":`, `"text":"the holder did it","text":`, 1)
+			return l
+		}, 3},
+		{"a true text under a name that only we read", func(l []string) []string {
+			l[3] = strings.Replace(l[3], `"text":`, `"text":"the holder did it","Text":`, 1)
+			return l
+		}, 3},
+		{"a false hash for other readers", func(l []string) []string {
+			l[3] = strings.Replace(l[3], `"hash":`, `"hash":"00","HASH":`, 1)
+			return l
+		}, 3},
+		{"spaces", func(l []string) []string { l[3] = strings.Replace(l[3], `"seq":3`, `"seq": 3`, 1); return l }, 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			res := run(t, c.alter(lines(5)), nil)
@@ -75,6 +88,17 @@ func TestAlterationsAreNamed(t *testing.T) {
 				t.Errorf("%+v", res)
 			}
 		})
+	}
+}
+
+func TestTextsThatAreMissingAreTold(t *testing.T) {
+	l := lines(5)
+	l[4] = l[4][:strings.Index(l[4], `,"salt"`)] + `,"erased_at":1}`
+	if res := run(t, l, nil); !res.OK() || res.Erased != 1 || !strings.Contains(res.Verdict(), "text of 1 of them is missing") {
+		t.Errorf("%+v %s", res, res.Verdict())
+	}
+	if res := run(t, lines(5), nil); strings.Contains(res.Verdict(), "missing") {
+		t.Error(res.Verdict())
 	}
 }
 

@@ -297,7 +297,7 @@ func (db *DB) run(ctx context.Context, pool *sql.DB, opts *sql.TxOptions, house 
 		_ = raw.Rollback() // the first failure is the one worth telling
 		return err
 	}
-	if err := raw.Commit(); err != nil {
+	if err := commit(raw); err != nil {
 		if commitRefused(err) {
 			return fmt.Errorf("store: commit: %w", err)
 		}

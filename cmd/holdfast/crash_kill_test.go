@@ -104,6 +104,11 @@ func newOrdeal(t *testing.T, dsn string, seed uint64, runs int) *ordeal {
 }
 
 func (o *ordeal) run(t *testing.T) {
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("HOLDFAST_SEED=%d repeats this; the server's words:\n%s", o.seed, o.p.log)
+		}
+	})
 	o.p = o.serve("")
 	for run := range o.runs {
 		o.chance = rand.New(rand.NewPCG(o.seed, uint64(run)))
@@ -119,7 +124,7 @@ func (o *ordeal) run(t *testing.T) {
 		}
 		o.follow(t)
 		if t.Failed() {
-			t.Fatalf("run %d of seed %d (HOLDFAST_SEED=%d)\n%s", run, o.seed, o.seed, o.p.log)
+			t.Fatalf("run %d of seed %d", run, o.seed)
 		}
 	}
 	o.mailDead.Store(false)
@@ -130,9 +135,6 @@ func (o *ordeal) run(t *testing.T) {
 	o.p.kill()
 	o.look(func(db *store.DB) { o.audit(t, db) })
 	o.sum(t)
-	if t.Failed() {
-		t.Logf("after all runs of seed %d\n%s", o.seed, o.p.log)
-	}
 }
 
 // crash lets clients work on new accounts and kills the server in the middle. The moment is counted

@@ -1,0 +1,15 @@
+//go:build early
+
+package store
+
+import (
+	"database/sql"
+	"time"
+)
+
+// commit answers before it commits. It is in a build that is planted to be bad: the durability tests
+// have to find it. No release is built with this tag.
+func commit(tx *sql.Tx) error {
+	time.AfterFunc(50*time.Millisecond, func() { _ = tx.Commit() })
+	return nil
+}

@@ -11,6 +11,9 @@ import (
 	"reflect"
 	"strings"
 	"time"
+
+	"holdfast/guard"
+	"holdfast/notice"
 )
 
 // Config is everything that an operator can set. Each field is a flag and an environment variable;
@@ -39,8 +42,10 @@ type Config struct {
 
 	SessionIdle time.Duration `default:"12h" env:"HOLDFAST_SESSION_IDLE" help:"End of a session that is not used." accident:"A session forgotten on a borrowed machine stays a way in."`
 	SessionMost time.Duration `default:"720h" env:"HOLDFAST_SESSION_MOST" help:"End of every session." accident:"A stolen session that is kept warm would never end."`
-	VerifyLink  time.Duration `default:"24h" env:"HOLDFAST_VERIFY_LINK" help:"How long the link works that verifies a mail address." accident:"Whoever gets a mailbox years later could finish an old sign-up."`
-	ResetLink   time.Duration `default:"30m" env:"HOLDFAST_RESET_LINK" help:"How long the link works that resets a password; it works once." accident:"Old mails in a mailbox that is broken into would open the account."`
+	MailedCode  time.Duration `default:"10m" env:"HOLDFAST_MAILED_CODE" help:"How long a code sent by mail works; five tries." accident:"A code that works for a day can be read from a mailbox that is broken into later."`
+	KeyWait     time.Duration `default:"24h" env:"HOLDFAST_KEY_WAIT" help:"How long a new API key waits before it may withdraw." accident:"A thief who makes a key would empty the account before the mail about it is read."`
+
+	Hold map[string]time.Duration `name:"hold" env:"HOLDFAST_HOLD" placeholder:"KIND=LENGTH" mapsep:"," help:"Length of a kind of hold, as password_changed=24h,restored=48h. Kinds: mail_changed, password_changed, password_reset, phone_changed, restored, unproven_report." accident:"What opens waits, is announced, and can be stopped meanwhile; a thief who changed the password this morning withdraws nothing today. Without it, the lengths of guard/holds.json."`
 
 	HashMemory uint32 `default:"19456" env:"HOLDFAST_HASH_MEMORY" placeholder:"KIB" help:"Memory of one password hash (argon2id), in KiB." accident:"Less makes a stolen database cheap to guess at. 19 MiB with 2 passes is OWASP's floor."`
 	HashPasses uint32 `default:"2" env:"HOLDFAST_HASH_PASSES" placeholder:"N" help:"Passes of one password hash." accident:"As above."`
@@ -49,10 +54,54 @@ type Config struct {
 	SendWindow time.Duration `default:"30s" env:"HOLDFAST_SEND_WINDOW" help:"How long after its confirmation a withdrawal may still be sent." accident:"A long one lets money leave after a freeze that was confirmed well before it."`
 	GeoIP      string        `name:"geoip" env:"HOLDFAST_GEOIP" placeholder:"FILE" type:"path" help:"Database of places of addresses (MaxMind format). Without it no places are shown." accident:"A holder tells a stranger's sign-in by its place first."`
 
-	BodyLimit   int64         `default:"1048576" env:"HOLDFAST_BODY_LIMIT" placeholder:"BYTES" help:"Largest request body." accident:"Unbounded bodies take all memory."`
-	HeaderLimit int           `default:"16384" env:"HOLDFAST_HEADER_LIMIT" placeholder:"BYTES" help:"Largest request header." accident:"As above."`
-	Drain       time.Duration `default:"10s" env:"HOLDFAST_DRAIN" help:"How long open requests may finish when the server is asked to stop." accident:"A press on Freeze in its last millisecond would get no answer."`
-	LogFormat   string        `default:"text" enum:"text,json" env:"HOLDFAST_LOG_FORMAT" placeholder:"FORMAT" help:"text or json." accident:"A log that no machine can read hides the one line that matters."`
+	Drain     time.Duration `default:"10s" env:"HOLDFAST_DRAIN" help:"How long open requests may finish when the server is asked to stop." accident:"A press on Freeze in its last millisecond would get no answer."`
+	LogFormat string        `default:"text" enum:"text,json" env:"HOLDFAST_LOG_FORMAT" placeholder:"FORMAT" help:"text or json." accident:"A log that no machine can read hides the one line that matters."`
+}
+
+// fixed is what is decided and cannot be set, because each weaker value has cost somebody an account.
+var fixed = []struct{ what, value, accident string }{
+	{"Request body", "1 MiB", "Unbounded bodies take all memory."},
+	{"Request header", "16 KiB", "As above."},
+	{"Link that verifies a mail address", span(notice.Lifetime(notice.VerifyPurpose)), "Whoever gets a mailbox years later could finish an old sign-up."},
+	{"Link that resets a password", span(notice.Lifetime(notice.ResetPurpose)) + ", once", "Old mails in a mailbox that is broken into would open the account."},
+	{"Freeze link", span(notice.Lifetime(notice.FreezeLinkPurpose)) + ", 128 bits, kept as a hash", "The mail that warned somebody is often read weeks later."},
+	{"Freeze code", "four groups of five characters, 95 random bits and a check character", "One that is short can be guessed; one without a check character is mistyped at night."},
+	{"Password", "12 characters, upper and lower case, digit, symbol", "Shorter ones are guessed from a stolen database in hours."},
+	{"Lanes of a password hash", "1, in a pool that is bounded", "A flood of sign-ins would take every processor, and freezing with it."},
+	{"Sign-in attempts", "10 for an account in 15 minutes, the same for an address that has none", "Passwords would be guessed; and a limit that only real accounts have tells who has one."},
+	{"Freeze with a right proof", "never limited", "A thief who floods the account would keep its holder from closing it."},
+	{"Plain HTTP", "on loopback, or with --behind-proxy", "Passwords and freeze links would cross the network in clear."},
+	{"Mailbox page", "demonstration on loopback only", "Whoever can open it can read every link."},
+}
+
+// span writes a time as people say it.
+func span(d time.Duration) string {
+	switch {
+	case d > 72*time.Hour:
+		return fmt.Sprintf("%d days", d/(24*time.Hour))
+	case d >= 2*time.Hour:
+		return fmt.Sprintf("%d hours", d/time.Hour)
+	default:
+		return fmt.Sprintf("%d minutes", d/time.Minute)
+	}
+}
+
+// holds are the lengths of holds, with those that were set.
+func (c Config) holds() (guard.Lengths, error) {
+	lengths, err := guard.DefaultLengths()
+	if err != nil {
+		return nil, err
+	}
+	for kind, length := range c.Hold {
+		if _, ok := lengths[guard.HoldKind(kind)]; !ok {
+			return nil, withHint(fmt.Errorf("--hold: there is no kind %q", kind), "holdfast config lists the kinds")
+		}
+		if length < 0 {
+			return nil, fmt.Errorf("--hold: %s cannot be negative", kind)
+		}
+		lengths[guard.HoldKind(kind)] = length
+	}
+	return lengths, nil
 }
 
 // Files in the state folder.
@@ -134,6 +183,9 @@ func (c Config) check(demo bool) error {
 	if _, err := c.proxies(); err != nil {
 		return err
 	}
+	if _, err := c.holds(); err != nil {
+		return err
+	}
 	if demo {
 		return nil
 	}
@@ -196,6 +248,10 @@ func writeConfig(w io.Writer) error {
 			}
 		}
 		fmt.Fprintf(&b, "\n## --%s\n\n%s\n\n- Variable: `%s`\n- Default: `%s`\n- Accident it prevents: %s\n", name, tag.Get("help"), tag.Get("env"), value, tag.Get("accident"))
+	}
+	b.WriteString("\n## What cannot be set\n\n| what | value | accident it prevents |\n|---|---|---|\n")
+	for _, f := range fixed {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", f.what, f.value, f.accident)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

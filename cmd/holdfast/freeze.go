@@ -8,7 +8,6 @@ import (
 
 	"holdfast/account"
 	"holdfast/fault"
-	"holdfast/guard"
 )
 
 // freezeCmd closes every exit of an account. It needs no key: closing is never made hard.
@@ -67,11 +66,9 @@ func (s *socket) freeze(ctx context.Context, by operator, raw json.RawMessage) (
 		"only a restore by two operators opens it again",
 	}
 	if args.Yes {
-		var done guard.Frozenness
-		if err := acknowledge(func() (err error) {
-			done, err = s.house.guard.Freeze(context.WithoutCancel(ctx), by.Actor, id, args.Reason)
-			return err
-		}); err != nil {
+		// The wait belongs to the freeze, not to the terminal that asked for it.
+		done, err := s.house.guard.Freeze(context.WithoutCancel(ctx), by.Actor, id, args.Reason)
+		if err != nil {
 			return nil, err
 		}
 		r.Done, r.Already = true, done.Already

@@ -91,15 +91,19 @@ func build(cfg Config, db *store.DB, send notice.Sender, log *slog.Logger) (*hou
 		return nil, err
 	}
 	h.accounts, err = account.New(h.door, h.post, account.Config{
-		Idle: cfg.SessionIdle, Longest: cfg.SessionMost,
+		Idle: cfg.SessionIdle, Longest: cfg.SessionMost, CodeWithin: cfg.MailedCode, WithdrawWait: cfg.KeyWait,
 		Cost:    account.Cost{Memory: cfg.HashMemory, Passes: cfg.HashPasses, Lanes: 1},
 		Hashers: cfg.Hashers, Places: h.places, Log: log,
 	})
 	if err != nil {
 		return nil, err
 	}
+	lengths, err := cfg.holds()
+	if err != nil {
+		return nil, err
+	}
 	h.detect = detect.New(h.door, h.post)
-	h.guard, err = guard.New(h.door, h.accounts, h.post, h.detect, log, guard.Config{SendWindow: cfg.SendWindow})
+	h.guard, err = guard.New(h.door, h.accounts, h.post, h.detect, log, guard.Config{Lengths: lengths, SendWindow: cfg.SendWindow})
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"holdfast/fault"
+	"holdfast/guard"
 )
 
 // restoreCmd opens a frozen account again. It takes two people, each with a key of their own.
@@ -41,6 +42,8 @@ type planReply struct {
 	Reason     string    `json:"reason"`
 	ProposedBy string    `json:"proposed_by"`
 	ProposedAt time.Time `json:"proposed_at"`
+	// Held is how long payouts stay held after the restore, in words.
+	Held string `json:"held,omitempty"`
 }
 
 // Run proposes and prints the proposal's id.
@@ -67,7 +70,7 @@ func (a approveCmd) Run(ctx context.Context, c console) error {
 		return err
 	}
 	fmt.Fprintf(c.out, "restored %s\n", r.Account)
-	c.say("The account is open. Withdrawals and transfers stay held for 48 hours, and every address of the last 30 days is told.\nIts sessions stay ended and its API keys stay suspended until the holder enables or deletes each.")
+	c.say("The account is open. Withdrawals and transfers stay held for %s, and every address of the last 30 days is told.\nIts sessions stay ended and its API keys stay suspended until the holder enables or deletes each.", r.Held)
 	return nil
 }
 
@@ -124,11 +127,15 @@ func (s *socket) approve(ctx context.Context, by operator, raw json.RawMessage) 
 	if err != nil {
 		return nil, err
 	}
-	r := planReply{ID: plan.ID, Account: string(plan.Account), Reason: plan.Reason, ProposedBy: plan.ProposedBy, ProposedAt: plan.ProposedAt}
+	lengths, err := s.house.cfg.holds()
+	if err != nil {
+		return nil, err
+	}
+	r := planReply{Held: span(lengths[guard.HeldRestored]), ID: plan.ID, Account: string(plan.Account), Reason: plan.Reason, ProposedBy: plan.ProposedBy, ProposedAt: plan.ProposedAt}
 	r.Plan = []string{
 		fmt.Sprintf("end the freeze of account %s", plan.Account),
 		fmt.Sprintf("proposed by %s at %s: %s", plan.ProposedBy, plan.ProposedAt.Format(clock), oneLine(plan.Reason)),
-		"sign-in and trading open at once; withdrawals and transfers stay held for 48 hours",
+		"sign-in and trading open at once; withdrawals and transfers stay held for " + r.Held,
 		"API keys stay suspended until the holder enables them",
 	}
 	if !args.Yes {

@@ -100,7 +100,7 @@ func start(ctx context.Context, cfg Config, log *slog.Logger) (*running, error) 
 	r := &running{house: h}
 	work, lost := errgroup.WithContext(context.WithoutCancel(ctx))
 	r.work, r.failed = work, lost.Done()
-	r.serve(pages, pagesServer(h, cfg))
+	r.serve(pages, pagesServer(h))
 	r.serve(api, h.api.Server())
 	r.serve(commands, newSocket(h).server())
 	return r, nil
@@ -128,10 +128,10 @@ func tlsConfig(pair tls.Certificate) *tls.Config {
 }
 
 // pagesServer is the server of the holders' pages, with its limits.
-func pagesServer(h *house, cfg Config) *http.Server {
+func pagesServer(h *house) *http.Server {
 	return &http.Server{
-		Handler:           http.MaxBytesHandler(h.pages, cfg.BodyLimit),
-		MaxHeaderBytes:    cfg.HeaderLimit,
+		Handler:           h.pages,
+		MaxHeaderBytes:    16 << 10,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		IdleTimeout:       2 * time.Minute,

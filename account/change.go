@@ -142,7 +142,7 @@ func (a *Accounts) takeResetRequest(ctx context.Context, payload json.RawMessage
 	if err := json.Unmarshal(payload, &r); err != nil {
 		return fmt.Errorf("read form: %w", err)
 	}
-	if ok, err := a.mailAllowed(ctx, resetForm, r.Mail); !ok || err != nil {
+	if ok, err := a.mailAllowed(ctx, resetForm, r.Mail, r.From.Address); !ok || err != nil {
 		return err
 	}
 	f, err := a.lookUp(ctx, r.Mail)
@@ -228,7 +228,7 @@ func (a *Accounts) ChangeMail(ctx context.Context, by evidence.Actor, id ID, mai
 		if err := a.tellAt(ctx, tx, []string{mail}, notice.VerifyMail{Event: event, Change: true}); err != nil {
 			return err
 		}
-		return a.tell(ctx, tx, notice.AddressChanged{Event: event, What: "mail address", Old: p.Mail, New: mail})
+		return a.tell(ctx, tx, notice.AddressChanged{Event: event, What: "mail address", Old: p.Mail, New: mail, Asked: true})
 	})
 }
 

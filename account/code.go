@@ -84,7 +84,7 @@ func (a *Accounts) takeCodeRequest(ctx context.Context, payload json.RawMessage,
 	if err := json.Unmarshal(payload, &r); err != nil {
 		return fmt.Errorf("read form: %w", err)
 	}
-	if ok, err := a.mailAllowed(ctx, codeForm, r.Mail); !ok || err != nil {
+	if ok, err := a.mailAllowed(ctx, codeForm, r.Mail, r.From.Address); !ok || err != nil {
 		return err
 	}
 	f, err := a.lookUp(ctx, r.Mail)

@@ -58,27 +58,47 @@ func errWrongPassword() error {
 	return fault.New(fault.Denied, "wrong_password", "This mail address and this password do not belong together. If you have just signed up, open the link in our mail first.")
 }
 
-// signInWindow is the window in which sign-ins from one source are counted.
-const signInWindow = 15 * time.Minute
+// signInWindow is the window in which sign-ins from one source are counted, deviceTries how many of
+// them a remembered device has.
+const (
+	signInWindow = 15 * time.Minute
+	deviceTries  = 10
+)
 
 // SignIn opens a session with a mail address and a password. A wrong password and an unknown address
 // get the same answer after the same work: one hash and the same statements. A right password of
 // a frozen account is the fault frozen_sign_in, which leads to a mailed code. A sign-in from a
-// device that is not remembered, or from a new place, is told by mail.
+// device that is not remembered, or from a new place, is told by mail. A remembered device has
+// tries of its own: whoever knows the address, or shares the connection, could otherwise keep the
+// holder out by typing wrong passwords.
 func (a *Accounts) SignIn(ctx context.Context, from evidence.Actor, e Entry) (Session, error) {
 	mail, err := NormaliseMail(e.Mail)
 	if err != nil {
-		return Session{}, err
-	}
-	if err := a.door.Attempt(ctx, "sign in "+Source(from.Address), permit.Limit{Tries: a.cfg.SourceTries, Window: signInWindow}); err != nil {
 		return Session{}, err
 	}
 	f, err := a.lookUp(ctx, mail)
 	if err != nil {
 		return Session{}, err
 	}
-	act := permit.Act{Name: permit.EnterSession, Account: f.name}
-	if err := a.door.Allowed(ctx, act); err != nil {
+	device, err := rememberedDevice(ctx, a.db, f.name, e.Remembered)
+	if err != nil {
+		return Session{}, err
+	}
+	bucket, tries := "sign in "+Source(from.Address), a.cfg.SourceTries
+	if device != "" {
+		bucket, tries = "sign in device "+device, deviceTries
+	}
+	if err := a.door.Attempt(ctx, bucket, permit.Limit{Tries: tries, Window: signInWindow}); err != nil {
+		return Session{}, err
+	}
+	act := permit.Act{Name: permit.EnterSession, Account: f.name, Counted: device != ""}
+	allowed := func() error {
+		if act.Counted {
+			return nil
+		}
+		return a.door.Allowed(ctx, act)
+	}
+	if err := allowed(); err != nil {
 		return Session{}, a.door.Refuse(ctx, from, act, err)
 	}
 	hash := f.hash
@@ -91,7 +111,7 @@ func (a *Accounts) SignIn(ctx context.Context, from evidence.Actor, e Entry) (Se
 	}
 	// Asked again: of many tries at the same moment, those beyond the limit must all get the one
 	// answer, or the odd one out would tell which password was right.
-	if err := a.door.Allowed(ctx, act); err != nil {
+	if err := allowed(); err != nil {
 		return Session{}, a.door.Refuse(ctx, from, act, err)
 	}
 	if !right || f.hash == "" {
@@ -154,16 +174,27 @@ func passwordHash(ctx context.Context, q store.Querier, id ID) (string, error) {
 	return hash, err
 }
 
+// rememberedDevice returns the device of the account whose secret a browser showed; empty when there
+// is none that counts in the present epoch. It runs the same statement for every account.
+func rememberedDevice(ctx context.Context, q store.Querier, id ID, remembered string) (device string, err error) {
+	_, hash, err := ParseToken(RememberToken, remembered)
+	if err != nil {
+		return "", nil
+	}
+	err = q.QueryRow(ctx, `SELECT d.device_id FROM device d JOIN standing st ON st.account_id = d.account_id AND st.epoch = d.epoch
+		WHERE d.account_id = $1 AND d.remembered_hash = $2 AND d.removed_at = 0`, string(id), hash).Scan(&device)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return "", fmt.Errorf("recognise device: %w", err)
+	}
+	return device, nil
+}
+
 // recognise returns the device of a sign-in, a new one unless the browser showed the secret of a
 // remembered one, and whether device and place are familiar.
 func (a *Accounts) recognise(ctx context.Context, tx *permit.Tx, remembered string) (device string, familiar bool, err error) {
 	id := tx.Standing.Account
-	if owner, hash, errToken := ParseToken(RememberToken, remembered); errToken == nil && owner == id {
-		err := tx.QueryRow(ctx, `SELECT device_id FROM device WHERE account_id = $1 AND remembered_hash = $2 AND removed_at = 0 AND epoch = $3`,
-			string(id), hash, tx.Standing.Epoch).Scan(&device)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return "", false, fmt.Errorf("recognise device: %w", err)
-		}
+	if device, err = rememberedDevice(ctx, tx, id, remembered); err != nil {
+		return "", false, err
 	}
 	if device == "" {
 		device, err := newDevice(ctx, tx)

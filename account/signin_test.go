@@ -81,6 +81,96 @@ func TestWrongPasswordsMeetTheLimitAndAreRecorded(t *testing.T) {
 	})
 }
 
+// TestStrangersCannotKeepTheHolderOut: neither wrong passwords from elsewhere nor a neighbour on the
+// same connection use up what a remembered device has.
+func TestStrangersCannotKeepTheHolderOut(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		r := newRig(t, db, Config{SourceTries: 12})
+		v := r.join(mail)
+		cookie, err := r.Remember(t.Context(), v.Session.Actor(r.from), v.Account)
+		must(t, err)
+		a := r.At(time.Now())
+		code := ""
+		for range 13 {
+			_, err := a.SignIn(t.Context(), r.from, Entry{Mail: mail, Password: "Wrong-Password-1"})
+			code = fault.CodeOf(err)
+		}
+		if code != "too_often" {
+			t.Fatalf("the strangers' tries have no end: %s", code)
+		}
+		_, err = a.SignIn(t.Context(), r.from, Entry{Mail: mail, Password: goodPassword})
+		wantCode(t, err, "too_often")
+		_, err = a.SignIn(t.Context(), r.from, Entry{Mail: mail, Password: goodPassword, Remembered: cookie.Reveal()})
+		must(t, err)
+
+		// A stolen device secret has an end of tries too, and opens no more of another account.
+		second := r.join("second@holdfast.test")
+		for range deviceTries {
+			_, err = a.SignIn(t.Context(), r.from, Entry{Mail: mail, Password: "Wrong-Password-1", Remembered: cookie.Reveal()})
+		}
+		wantCode(t, err, "too_often")
+		_, err = a.SignIn(t.Context(), r.from, Entry{Mail: second.Session.Mail, Password: goodPassword, Remembered: cookie.Reveal()})
+		wantCode(t, err, "too_often")
+	})
+}
+
+// TestTriesDoNotTellThatSomebodySignedIn: wrong passwords come to their end after as many tries for
+// an address whose holder has just signed in as for one that nobody has.
+func TestTriesDoNotTellThatSomebodySignedIn(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		r.join(mail)
+		for range 4 {
+			r.enter(mail)
+		}
+		stranger := r.From("198.51.100.9", firefox)
+		tries := func(mail string) (n int) {
+			for n = 1; n < 30; n++ {
+				if _, err := r.SignIn(t.Context(), stranger, Entry{Mail: mail, Password: "Wrong-Password-1"}); fault.CodeOf(err) == "too_often" {
+					break
+				}
+			}
+			return n
+		}
+		if known, unknown := tries(mail), tries("nobody@holdfast.test"); known != unknown {
+			t.Errorf("%d tries for a holder, %d for nobody", known, unknown)
+		}
+	})
+}
+
+// TestAStrangerCannotUseUpTheMails: however often a stranger has asked, the holder's own request
+// brings a mail.
+func TestAStrangerCannotUseUpTheMails(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		stranger := r.From("198.51.100.9", firefox)
+		const fresh = "fresh@holdfast.test"
+		for range 20 {
+			must(t, r.SignUp(t.Context(), stranger, SignUp{Mail: fresh, Password: "Thiefs-Password-1"}))
+		}
+		for range sourceMails.Tries {
+			r.box.take(t, fresh, "Confirm")
+		}
+		must(t, r.SignUp(t.Context(), r.from, SignUp{Mail: fresh, Password: goodPassword}))
+		v, err := r.Verify(t.Context(), r.from, token(t, r.box.take(t, fresh, "Confirm"), "verify"))
+		must(t, err)
+		r.enter(fresh)
+
+		r.freeze(staff, v.Account)
+		other := r.From("203.0.113.9", firefox)
+		for range 20 {
+			_, err := r.RequestSignInCode(t.Context(), other, fresh)
+			must(t, err)
+		}
+		for range sourceMails.Tries {
+			r.box.take(t, fresh, "sign-in code")
+		}
+		nonce, err := r.RequestSignInCode(t.Context(), r.from, fresh)
+		must(t, err)
+		code := digits.FindString(r.box.take(t, fresh, "sign-in code").Text)
+		_, err = r.EnterWithCode(t.Context(), r.from, fresh, code, nonce.Reveal())
+		must(t, err)
+	})
+}
+
 func TestOneSourceCannotTryEverybody(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		r := newRig(t, db, Config{SourceTries: 5})

@@ -25,11 +25,15 @@ const (
 	resetForm  = "reset_password"
 )
 
-// formTries limits what one source sends to the public forms, and what one address is sent by them:
-// nobody's mailbox is to be flooded in our name.
+// formTries limits what one source sends to the public forms, mailTries what one address is sent by
+// them: nobody's mailbox is to be flooded in our name. One source has no more than sourceMails of
+// those, so that a stranger cannot use all of them up and leave the holder's own request without a
+// mail. A code goes to frozen accounts only, whose holder waits for it, so there may be more of them.
 var (
-	formTries = permit.Limit{Tries: 30, Window: time.Hour}
-	mailTries = permit.Limit{Tries: 6, Window: time.Hour}
+	formTries   = permit.Limit{Tries: 30, Window: time.Hour}
+	mailTries   = permit.Limit{Tries: 12, Window: time.Hour}
+	codeMails   = permit.Limit{Tries: 30, Window: time.Hour}
+	sourceMails = permit.Limit{Tries: 5, Window: time.Hour}
 )
 
 // SignUp is what a person types to get an account.
@@ -102,13 +106,22 @@ func normalisePhone(phone string) (string, error) {
 	return phone, nil
 }
 
-// mailAllowed reports whether a public form may send one more mail to the address.
-func (a *Accounts) mailAllowed(ctx context.Context, form, mail string) (bool, error) {
+// mailAllowed reports whether a public form may send one more mail to the address, asked for from
+// the source.
+func (a *Accounts) mailAllowed(ctx context.Context, form, mail, source string) (bool, error) {
 	sum, err := a.db.Keys().Hash("form_mail", []byte(mail))
 	if err != nil {
 		return false, err
 	}
-	err = a.door.Attempt(ctx, form+" mail "+hex.EncodeToString(sum[:16]), mailTries)
+	limit := mailTries
+	if form == codeForm {
+		limit = codeMails
+	}
+	bucket := form + " mail " + hex.EncodeToString(sum[:16])
+	err = a.door.Attempt(ctx, bucket+" "+Source(source), sourceMails)
+	if err == nil {
+		err = a.door.Attempt(ctx, bucket, limit)
+	}
 	if fault.KindOf(err) == fault.TooMany {
 		a.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "a public form sends no more mails to one address for a while", slog.String("form", form))
 		return false, nil
@@ -123,7 +136,7 @@ func (a *Accounts) takeSignUp(ctx context.Context, payload json.RawMessage, _ ti
 	if err := json.Unmarshal(payload, &s); err != nil {
 		return fmt.Errorf("read form: %w", err)
 	}
-	if ok, err := a.mailAllowed(ctx, signUpForm, s.Mail); !ok || err != nil {
+	if ok, err := a.mailAllowed(ctx, signUpForm, s.Mail, s.From.Address); !ok || err != nil {
 		return err
 	}
 	for {

@@ -56,6 +56,9 @@ type Kind struct {
 	// someone who holds a mailed code: they look and close, or replace a password.
 	Protective bool
 	Limit      Limit
+	// WrongOnly says that only refusals count towards the limit: at a public door, what was done
+	// would tell strangers, by an earlier end of their tries, that somebody uses the account.
+	WrongOnly bool
 }
 
 // Name of every act. A room that adds an act adds it to the table below, where its exit has to be
@@ -122,7 +125,7 @@ var (
 var acts = []Kind{
 	{Name: SignUp, Exit: SignIn, By: stranger},
 	{Name: VerifyMail, Exit: SignIn, By: []evidence.Kind{evidence.Link}, Limit: Limit{10, day}},
-	{Name: EnterSession, Exit: SignIn, By: stranger, Limit: Limit{10, 15 * time.Minute}},
+	{Name: EnterSession, Exit: SignIn, By: stranger, Limit: Limit{10, 15 * time.Minute}, WrongOnly: true},
 	{Name: EnterProtective, Exit: SignIn, By: []evidence.Kind{evidence.Nobody, evidence.Code, evidence.System}, Protective: true, Limit: Limit{10, 15 * time.Minute}},
 	{Name: HandOver, Exit: Session, By: person, Limit: Limit{120, time.Hour}},
 	{Name: RedeemHandOver, Exit: Session, By: platform, Limit: Limit{120, time.Hour}},

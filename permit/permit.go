@@ -29,6 +29,9 @@ type Act struct {
 	Account evidence.AccountID
 	// New makes the account's standing row; the act fails if it is there already.
 	New bool
+	// Counted says that the caller has counted this try with Attempt, in a bucket that strangers
+	// cannot use up, so that the act's own limit is not asked.
+	Counted bool
 }
 
 // Standing is the account's row that orders everything that happens to it.
@@ -184,8 +187,10 @@ func (d *Door) do(ctx context.Context, raw *store.Tx, by evidence.Actor, act Act
 			}
 		}
 	}
-	if err := d.limit(ctx, raw, act.Account, kind); err != nil {
-		return err
+	if !act.Counted {
+		if err := d.limit(ctx, raw, act.Account, kind); err != nil {
+			return err
+		}
 	}
 	if err := f(tx); err != nil {
 		return err
@@ -308,6 +313,9 @@ func (d *Door) limitAt(ctx context.Context, q store.Querier, now time.Time, acco
 		string(account), kind.Name, since, since-time.Minute.Microseconds()).Scan(&done, &refused, &oldest)
 	if err != nil {
 		return fmt.Errorf("permit: count tries: %w", err)
+	}
+	if kind.WrongOnly {
+		done = 0
 	}
 	if done+refused < int64(kind.Limit.Tries) {
 		return nil

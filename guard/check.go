@@ -220,6 +220,9 @@ func (g *Guard) look(ctx context.Context, q store.Querier, query Query) (looked,
 	if err := rows.Err(); err != nil {
 		return looked{}, fmt.Errorf("check: %w", err)
 	}
+	if !l.standing.Frozen() && g.doubted(l.id) {
+		l.standing.FrozenAt, l.facts.FrozenAt = now, now // pressed here; until it is known, it counts
+	}
 	if query.Account.External != "" && l.external != query.Account.External {
 		return looked{}, nil
 	}

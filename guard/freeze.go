@@ -2,7 +2,6 @@ package guard
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -76,9 +75,8 @@ func (g *Guard) FreezeByCode(ctx context.Context, from evidence.Actor, mail, cod
 // freeze is the one way to a freeze; proof looks again at a link or code inside the transaction.
 func (g *Guard) freeze(ctx context.Context, by evidence.Actor, id account.ID, reason string, proof func(*permit.Tx) error) (Frozenness, error) {
 	reason = plain(reason)
-	var out Frozenness
-	press := func() error {
-		return g.door.Do(ctx, by, permit.Act{Name: permit.Freeze, Account: id}, func(tx *permit.Tx) error {
+	press := func(ctx context.Context) (out Frozenness, err error) {
+		err = g.door.Do(ctx, by, permit.Act{Name: permit.Freeze, Account: id}, func(tx *permit.Tx) error {
 			if proof != nil {
 				if err := proof(tx); err != nil {
 					return err
@@ -89,10 +87,11 @@ func (g *Guard) freeze(ctx context.Context, by evidence.Actor, id account.ID, re
 			out.Epoch = tx.Standing.Epoch
 			return err
 		})
+		return out, err
 	}
-	err := press()
-	for errors.Is(err, store.ErrUnknownOutcome) && ctx.Err() == nil {
-		err = press() // a press on a freeze that was recorded finds it and changes nothing
+	out, err := press(ctx)
+	if unanswered(err) {
+		return g.insist(ctx, id, press, err)
 	}
 	return out, err
 }

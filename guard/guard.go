@@ -50,6 +50,7 @@ type Guard struct {
 	cfg      Config
 	mu       sync.Mutex
 	changed  chan struct{} // closed and replaced at each closing on this node; guarded by mu
+	doubts   sync.Map      // account.ID to *doubt: presses that the database has not answered for
 }
 
 // New returns a guard behind the door. Screen may be nil: then nothing is screened. The caller
@@ -102,7 +103,7 @@ func (g *Guard) Pass(ctx context.Context, tx *permit.Tx, by evidence.Actor, mode
 	if kind.Protective && (mode == permit.Protective || by.Kind != evidence.Holder) {
 		return nil
 	}
-	if tx.Standing.Frozen() {
+	if tx.Standing.Frozen() || g.doubted(tx.Standing.Account) {
 		return errFrozen()
 	}
 	if mode == permit.Protective {

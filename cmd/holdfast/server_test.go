@@ -20,7 +20,6 @@ import (
 	"holdfast/evidence"
 	"holdfast/permit"
 	"holdfast/store"
-	"holdfast/store/storetest"
 )
 
 // The tests in this package that drive the real binary share one folder with what was built.
@@ -108,12 +107,6 @@ func newSite(t testing.TB, dsn string) *site {
 		s.key = serviceKeyOf(t, k)
 	})
 	return s
-}
-
-// eachSite runs a test on both engines, with databases that sync.
-func eachSite(t *testing.T, f func(t *testing.T, s *site)) {
-	t.Run(string(store.SQLite), func(t *testing.T) { f(t, newSite(t, "")) })
-	t.Run(string(store.PostgreSQL), func(t *testing.T) { f(t, newSite(t, storetest.PostgresDSN(t))) })
 }
 
 func serviceKeyOf(t testing.TB, k account.ServiceKey) client.Key {

@@ -289,6 +289,31 @@ func TestRestoreNeedsTwoOperatorsAndHoldsPayouts(t *testing.T) {
 	})
 }
 
+// The mail about a proposal says that pressing Freeze again stops it.
+func TestAPressStopsAProposal(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		ctx := t.Context()
+		one, two := evidence.Actor{Kind: evidence.Operator, ID: "one"}, evidence.Actor{Kind: evidence.Operator, ID: "two"}
+		w.freeze()
+		plan, err := w.guard.Propose(ctx, one, w.id, "identity checked in person")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.guard.FreezeByLink(ctx, w.from, w.token("freeze", w.mail("(?i)asked for"))); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.guard.Approve(ctx, two, plan.ID); fault.CodeOf(err) != "pressed_again" {
+			t.Errorf("approved after a press: %v", err)
+		}
+		if plan, err = w.guard.Propose(ctx, one, w.id, "the holder pressed by mistake"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.guard.Approve(ctx, two, plan.ID); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Two processes on one PostgreSQL: a freeze acknowledged by one is seen by every question that is
 // asked of the other after it.
 func TestTwoNodesDecideAlike(t *testing.T) {

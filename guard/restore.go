@@ -76,7 +76,8 @@ func readPlan(ctx context.Context, q store.Querier, planID string) (Plan, error)
 // Approve ends the freeze that the plan names. The approver must be another operator than the one
 // who proposed it. Sessions stay ended and keys stay suspended: the holder signs in anew and
 // enables or deletes each key. Links that would change the address or the password are over. Payouts stay held, by default for 48 hours, and every address of
-// the last 30 days is told. A plan for an earlier freeze opens nothing.
+// the last 30 days is told. A plan for an earlier freeze opens nothing, and neither does one after
+// which somebody pressed Freeze again: the mail about a proposal says that this stops it.
 func (g *Guard) Approve(ctx context.Context, by evidence.Actor, planID string) (Plan, error) {
 	p, err := readPlan(ctx, g.db, planID)
 	if err != nil {
@@ -96,6 +97,9 @@ func (g *Guard) Approve(ctx context.Context, by evidence.Actor, planID string) (
 			return fault.New(fault.Conflict, "epoch", "This proposal is for an earlier freeze. Propose again.")
 		case tx.Now().After(p.ProposedAt.Add(planLife)):
 			return fault.New(fault.Conflict, "old_plan", "This proposal is older than 7 days. Propose again.")
+		}
+		if err := notPressedSince(ctx, tx, p); err != nil {
+			return err
 		}
 		p.ApprovedBy, p.ApprovedAt = by.ID, tx.Now()
 		if _, err := tx.Exec(ctx, `UPDATE restore_plan SET approved_by = $3, approved_at = $4 WHERE account_id = $1 AND plan_id = $2`,
@@ -123,4 +127,19 @@ func (g *Guard) Approve(ctx context.Context, by evidence.Actor, planID string) (
 		return g.tell(ctx, tx, notice.Restored{Event: notice.EventOf(by, tx.Now()), Reason: p.Reason, HeldUntil: held})
 	})
 	return p, err
+}
+
+// notPressedSince refuses a plan after which Freeze was pressed with a proof of its own. A session in
+// protective mode is none: a thief with the mailbox can have one.
+func notPressedSince(ctx context.Context, tx *permit.Tx, p Plan) error {
+	var presses int64
+	err := tx.QueryRow(ctx, `SELECT count(*) FROM freeze_press WHERE account_id = $1 AND epoch = $2 AND at > $3`,
+		string(p.Account), p.Epoch, store.Micros(p.ProposedAt)).Scan(&presses)
+	if err != nil {
+		return fmt.Errorf("read presses: %w", err)
+	}
+	if presses > 0 {
+		return fault.New(fault.Conflict, "pressed_again", "Freeze was pressed again after this proposal. Find out who pressed, then propose again.")
+	}
+	return nil
 }

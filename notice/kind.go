@@ -61,8 +61,6 @@ type WithdrawalRequested struct {
 	To     string `json:"to"`
 	// By names the key or session that asked.
 	By string `json:"by,omitempty"`
-	// Until is when the assets leave unless somebody stops it; zero when they leave at once.
-	Until time.Time `json:"until,omitzero"`
 }
 
 // AddressChanged tells that a contact was changed. It goes to the old address too.
@@ -71,17 +69,15 @@ type AddressChanged struct {
 	What string `json:"what"` // "mail address" or "phone number"
 	Old  string `json:"old,omitempty"`
 	New  string `json:"new"`
-	// From is when the new one counts; zero when it does at once.
-	From time.Time `json:"from,omitzero"`
+	// Asked is set while the new one does not count, because nobody has confirmed it.
+	Asked bool `json:"asked,omitempty"`
 }
 
 // Frozen tells that every exit is closed.
 type Frozen struct {
 	Event
-	// By says how: "your session", "a link in a mail", "a freeze code", "our staff".
+	// By says how: "a signed-in session", "a link in a mail", "a freeze code", "our staff".
 	By string `json:"by"`
-	// Again is set when the account was frozen already.
-	Again bool `json:"again,omitempty"`
 }
 
 // RestoreProposed tells that somebody on the staff asked for the account to be opened.
@@ -311,10 +307,7 @@ func (v KeyCreated) letter() letter {
 }
 
 func (v WithdrawalRequested) letter() letter {
-	lead := "A withdrawal from your account was requested. It leaves unless the account is frozen first."
-	if !v.Until.IsZero() {
-		lead = "A withdrawal from your account was requested. It waits until " + moment(v.Until) + "; freezing the account before then stops it."
-	}
+	const lead = "A withdrawal from your account was requested. It leaves unless the account is frozen first."
 	extra := []fact{{"Amount", money(v.Amount, v.Asset)}, {"To", clean(v.To, 120)}}
 	if v.By != "" {
 		extra = append(extra, fact{"Requested by", clean(v.By, 80)})
@@ -324,24 +317,23 @@ func (v WithdrawalRequested) letter() letter {
 
 func (v AddressChanged) letter() letter {
 	what := clean(v.What, 40)
-	lead := []string{"The " + what + " of your account was changed. Security mails go to the old and the new one for 30 days."}
-	if !v.From.IsZero() {
-		lead = []string{"Somebody asked to change the " + what + " of your account. The new one counts from " + moment(v.From) + "; until then the change can be stopped."}
+	subject := "The " + what + " of your account was changed"
+	lead := []string{subject + ". Security mails go to the old and the new one for 30 days."}
+	if v.Asked {
+		subject = "Somebody asked to change the " + what + " of your account"
+		lead = []string{subject + ". Nothing has changed yet. The new one counts as soon as it is confirmed; freezing the account before then stops the change."}
 	}
 	extra := []fact{{"New " + what, cleanMail(v.New)}}
 	if v.Old != "" {
 		extra = append([]fact{{"Old " + what, cleanMail(v.Old)}}, extra...)
 	}
-	return letter{subject: "The " + what + " of your account was changed", lead: lead, facts: v.facts(extra...)}
+	return letter{subject: subject, lead: lead, facts: v.facts(extra...)}
 }
 
 func (v Frozen) letter() letter {
 	lead := []string{
 		"Your account is frozen. Nothing can leave it: no sign-in, order, transfer or withdrawal, with any password or key.",
 		"What had already been handed over before the freeze is listed on your page as \"may already have left\".",
-	}
-	if v.Again {
-		lead[0] = "Somebody pressed Freeze again. Your account was frozen already and stays so. Nothing can leave it."
 	}
 	return letter{
 		subject: "Your account is frozen",
@@ -359,7 +351,7 @@ func (v RestoreProposed) letter() letter {
 		subject: "Opening your account was asked for",
 		lead:    []string{"Your account is still frozen. A member of our staff proposed to open it again; a second one has to agree."},
 		facts:   []fact{{"When", moment(v.At)}, {"By", "our staff"}, {"Reason given", quoted(v.Reason, 300)}},
-		next:    []string{"If you did not ask for this, freeze again: that stops the proposal."},
+		next:    []string{"If you did not ask for this, freeze again with the link below: that stops the proposal."},
 	}
 }
 

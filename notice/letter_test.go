@@ -34,9 +34,9 @@ func every(e Event, s string) []Vars {
 	return []Vars{
 		VerifyMail{Event: e}, AccountExists{e}, NewSignIn{e}, PasswordChanged{e, 2, 1}, PasswordReset{e},
 		KeyCreated{e, s, s, []string{"read", s}, []string{s, "192.0.2.1"}, soon},
-		WithdrawalRequested{e, s, s, s, s, soon},
-		AddressChanged{e, "mail address", s, s, soon},
-		Frozen{e, s, false}, RestoreProposed{e, s}, Restored{e, s, soon}, FreezeLink{e, soon},
+		WithdrawalRequested{e, s, s, s, s},
+		AddressChanged{e, "mail address", s, s, true},
+		Frozen{e, s}, RestoreProposed{e, s}, Restored{e, s, soon}, FreezeLink{e, soon},
 		SignInCode{e, "482 913", 10 * time.Minute},
 		PasswordCode{e, "4829 1357", 10 * time.Minute},
 		SignBalanceFell{e, s, "1.2", "0.7", 41, 20},

@@ -129,17 +129,6 @@ func (db *DB) checkDurable(ctx context.Context) error {
 	return nil
 }
 
-// IsUnique reports whether err is a broken uniqueness rule.
-func IsUnique(err error) bool {
-	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return e.Code == "23505"
-	}
-	if e, ok := errors.AsType[*sqlite.Error](err); ok {
-		return e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY
-	}
-	return false
-}
-
 // again reports whether another transaction caused err, so that the same work may succeed now.
 func again(err error) bool {
 	if err == nil || errors.Is(err, ErrUnknownOutcome) {

@@ -17,7 +17,6 @@ var housekeepingTables = map[string]bool{
 	"dkim_key":       true,
 	"seen":           true, // when and where a session, device or key was last used
 	"code_try":       true, // tries at mailed codes
-	"used_assertion": true, // service tokens that were seen
 	"river_job":      true,
 }
 

@@ -74,7 +74,13 @@ func sameDay(a, b time.Time) bool {
 // long as the account is not frozen yet.
 func timeline(hs []happening, frozen bool) page.Timeline {
 	var out page.Timeline
-	for _, h := range hs {
+	for i := 0; i < len(hs); i++ {
+		h := hs[i]
+		if n := oneTrade(hs[i:]); n > 1 {
+			out = append(out, tradeEntry(hs[i:i+n]))
+			i += n - 1
+			continue
+		}
 		var e page.Entry
 		because := ""
 		switch h.Kind {
@@ -87,6 +93,9 @@ func timeline(hs []happening, frozen bool) page.Timeline {
 			}
 		default:
 			e.Icon, e.Title, because = changeWords(h.Name)
+			if h.About != "" {
+				e.Title += ": " + page.Clip(h.About, 120)
+			}
 		}
 		e.At = page.Moment{At: h.At}
 		if from := h.from(); from != "" {
@@ -98,6 +107,40 @@ func timeline(hs []happening, frozen bool) page.Timeline {
 		out = append(out, e)
 	}
 	return out
+}
+
+// oneTrade counts how many of the first happenings are legs and fees of one trade: they come from
+// the platform as movements of the same moment.
+func oneTrade(hs []happening) int {
+	n := 0
+	for n < len(hs) && hs[n].Movement != nil && hs[n].At.Equal(hs[0].At) && (hs[n].Movement.Kind == ledger.Trade || hs[n].Movement.Kind == ledger.Fee) {
+		n++
+	}
+	return n
+}
+
+// tradeEntry says a trade in one entry: what came, what went, the balances, and the fees.
+func tradeEntry(hs []happening) page.Entry {
+	e := page.Entry{Icon: "repeat", Title: "Trade", At: page.Moment{At: hs[0].At}}
+	var legs []string
+	for _, h := range hs {
+		m := *h.Movement
+		said := page.Amount{Number: m.Delta.String(), Signed: true}.Grouped() + "\u00a0" + m.Asset
+		one, _ := movementEntry(m)
+		if m.Kind == ledger.Fee {
+			e.Lines = append(e.Lines, page.Text("Fee "+said))
+			continue
+		}
+		legs = append(legs, said)
+		e.Lines = append(e.Lines, one.Lines[0])
+		if one.Tone != page.Plain {
+			e.Tone, e.Lines = one.Tone, append(e.Lines, one.Lines[len(one.Lines)-1])
+		}
+	}
+	if len(legs) > 0 {
+		e.Title = "Trade: " + strings.Join(legs, ", ")
+	}
+	return e
 }
 
 // from says who and from where in one line: "Firefox on Windows, Lyon (FR), 192.0.2.14".

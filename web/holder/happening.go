@@ -2,6 +2,7 @@ package holder
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"holdfast/account"
@@ -10,6 +11,7 @@ import (
 	"holdfast/notice"
 	"holdfast/permit"
 	"holdfast/store"
+	"holdfast/web/page"
 )
 
 // happening is one line of the activity: a movement, a sign-in or a change.
@@ -21,6 +23,8 @@ type happening struct {
 	By string
 	// Device, Place and Address say from where.
 	Device, Place, Address string
+	// About names what was acted on: an amount, a key's name.
+	About string
 	// Movement is set for a movement.
 	Movement *movement
 	// seq is the entry's number in the evidence; 0 for a movement.
@@ -102,6 +106,21 @@ func fromEntry(e evidence.Entry) happening {
 	h := happening{Kind: "change", Name: e.Act, At: e.At, By: who(e.Actor), Place: e.Actor.Place, Address: e.Actor.Address, seq: e.Seq}
 	if e.Act == permit.EnterSession || e.Act == permit.EnterProtective {
 		h.Kind = "sign_in"
+	}
+	said := func(key string) string {
+		text, _ := e.Detail[key].(string)
+		return text
+	}
+	switch e.Act {
+	case permit.RequestWithdrawal, permit.RequestTransfer:
+		h.About = page.Amount{Number: said("amount")}.Grouped() + "\u00a0" + said("asset")
+		if key, ok := strings.CutPrefix(said("credential"), account.KeyCredential+" "); ok {
+			h.By = "API key " + key
+		}
+	case permit.CreateKey, permit.EnableKey, permit.DeleteKey:
+		h.About = said("label")
+	case permit.RemoveDevice:
+		h.About = said("device")
 	}
 	if e.Actor.Agent != "" {
 		h.Device = notice.DeviceName(e.Actor.Agent)

@@ -1,9 +1,11 @@
 package holder
 
 import (
+	"fmt"
 	"net/http"
 
 	"holdfast/account"
+	"holdfast/guard"
 	"holdfast/ledger"
 	"holdfast/web/page"
 )
@@ -17,6 +19,8 @@ type overviewPage struct {
 	Next     page.Part
 	Receipts *page.Receipts
 	Left     page.Part
+	// Going is what waits to leave.
+	Going    page.Part
 	Balances page.Part
 	Rows     page.LinkRows
 	Lately   page.Timeline
@@ -27,6 +31,7 @@ type overviewPage struct {
 type summary struct {
 	Devices, Keys int
 	LastSignIn    happening
+	Going         []withdrawal
 	Balances      []balance
 	Lately        []happening
 }
@@ -48,6 +53,11 @@ func overview(v view, s summary) *overviewPage {
 		p.Well = true
 		p.Heading, p.Lede = "Nothing is blocked", "Everything works as usual. If anything looks wrong, freeze first and ask later."
 	}
+	p.Going = going(s.Going)
+	if len(s.Going) > 0 && p.Well {
+		p.Well = false
+		p.Heading, p.Lede = "Something waits to leave", "If it was not you who asked for it, freeze now. It then stays here."
+	}
 	if len(s.Balances) > 0 {
 		var f page.Facts
 		for _, b := range s.Balances {
@@ -62,6 +72,29 @@ func overview(v view, s summary) *overviewPage {
 	}
 	p.Lately = timeline(s.Lately, v.Protection.Frozen())
 	return p
+}
+
+// goingShown is how many waiting withdrawals the overview shows one by one.
+const goingShown = 3
+
+// going lists withdrawals that wait to leave: what a freeze still stops.
+func going(ws []withdrawal) page.Part {
+	var out page.Timeline
+	for _, w := range ws {
+		if len(out) == goingShown {
+			out = append(out, page.Entry{Icon: "hourglass", Tone: page.Wait, Title: fmt.Sprintf("And %d more", len(ws)-goingShown)})
+			break
+		}
+		e := page.Entry{Icon: "hourglass", Tone: page.Wait, Title: page.Amount{Number: w.Amount.String()}.Grouped() + "\u00a0" + w.Asset, At: page.Moment{At: w.RequestedAt}, Lines: []page.Part{page.Address(w.Address)}}
+		if w.CredentialKind == account.KeyCredential {
+			e.Lines = append(e.Lines, page.Text("Asked for by API key "+page.Clip(w.Credential, 80)))
+		}
+		out = append(out, e)
+	}
+	if out == nil {
+		return nil
+	}
+	return out
 }
 
 func lastSignIn(h happening) string {
@@ -107,6 +140,15 @@ func (p *Pages) summary(r *http.Request, v *visit) (summary, error) {
 	}
 	if s.Lately, _, _, err = happenings(ctx, p.cfg.DB, v.id, "", since{}, 3); err != nil {
 		return summary{}, err
+	}
+	ws, err := p.cfg.Guard.Withdrawals(ctx, v.id, 50)
+	if err != nil {
+		return summary{}, err
+	}
+	for _, x := range ws {
+		if x.State == guard.Requested {
+			s.Going = append(s.Going, x)
+		}
 	}
 	ins, _, _, err := happenings(ctx, p.cfg.DB, v.id, "sign_in", since{}, 1)
 	if len(ins) > 0 {

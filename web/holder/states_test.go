@@ -48,7 +48,7 @@ var (
 
 	asked    = happening{Kind: "change", Name: "request_withdrawal", At: now.Add(-3 * time.Minute), By: "API key W8NFP3D6", Place: "Riga (LV)", Address: "203.0.113.77"}
 	signedIn = happening{Kind: "sign_in", Name: "sign_in", At: now.Add(-50 * time.Minute), Device: "Chrome on Linux", Place: "Riga (LV)", Address: "203.0.113.77"}
-	happened = []happening{asked, signedIn, moved("trade", "BTC", "0.05", "1.15", "1.2", "Bought at 61,200.00 USDT", 5), moved("withdrawal", "USDT", "-1250.5", "31250.5", "30000", "To "+address1, 30),
+	happened = []happening{asked, signedIn, moved("trade", "BTC", "0.05", "1.15", "1.2", "Bought at 61,200.00 USDT", 5), moved("trade", "USDT", "-3060", "34310.5", "31250.5", "", 5), moved("fee", "BTC", "-0.00005", "1.20005", "1.2", "", 5), moved("withdrawal", "USDT", "-1250.5", "31250.5", "30000", "To "+address1, 30),
 		{Kind: "change", Name: "create_key", At: now.Add(-31 * time.Hour), Device: "Firefox on Windows", Place: "Lyon (FR)", Address: "192.0.2.14"},
 		{Kind: "change", Name: "place_hold", At: now.Add(-32 * time.Hour), By: "The platform’s staff"}, moved("deposit", "USDT", "30000", "1250.5", "31250.5", "", 80)}
 	longHappened = []happening{
@@ -130,6 +130,8 @@ var (
 	longMe  = me.with(func(v *view) { v.Mail = strings.ToLower(longWord) + "@" + strings.ToLower(longWord) + ".example" })
 	rtlRead = summary{Devices: 2, Keys: 1, LastSignIn: happening{At: now, Device: "فايرفوكس", Place: "القاهرة"}, Lately: happened[:3], Balances: owned}
 	usual   = summary{Devices: 3, Keys: 2, LastSignIn: signedIn, Balances: owned, Lately: happened[:3]}
+	leaving = summary{Devices: 3, Keys: 2, LastSignIn: signedIn, Balances: owned, Lately: happened[:3], Going: []withdrawal{pending, pending, pending, pending, pending}}
+	pending = withdrawal{Amount: amount("0.05"), Asset: "BTC", Address: address1, RequestedAt: now.Add(-time.Minute), CredentialKind: account.KeyCredential, Credential: "W8NFP3D6HJ1ZBS0A"}
 	owned   = []balance{{Asset: "BTC", Amount: amount("1.2")}, {Asset: "USDT", Amount: amount("30000")}}
 
 	passwordWrong = map[string]string{"current": "That is not your present password.", "password": "That is 9 characters. Use at least 12, so that it cannot be guessed."}
@@ -151,6 +153,7 @@ func states() []state {
 	}
 	add("GET /{$}", "overview", true,
 		"usual", func() page.Framed { return overview(me, usual) },
+		"leaving", func() page.Framed { return overview(me, leaving) },
 		"empty", func() page.Framed { return overview(me, summary{Devices: 1}) },
 		"sign", func() page.Framed { return overview(signMe, usual) },
 		"held", func() page.Framed { return overview(heldMe, usual) },

@@ -107,7 +107,7 @@ func frozenBanner(p protection, full bool) page.Banner {
 		b.Facts = append(b.Facts, page.Fact{Term: "What lifts it", Value: page.Text(p.Blocks[0].Lifts)})
 	}
 	if full {
-		b.Facts = append(page.Facts{{Term: "What", Value: page.Text(fmt.Sprintf("Every exit: %d of them, listed below", len(p.Receipts)))}}, b.Facts...)
+		b.Facts = append(page.Facts{{Term: "What", Value: page.Text(fmt.Sprintf("Every exit: %d of them, listed below", len(byExit(p.Receipts))))}}, b.Facts...)
 	}
 	return b
 }

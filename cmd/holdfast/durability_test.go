@@ -303,7 +303,7 @@ func TestDurabilityFailingSyncs(t *testing.T) {
 	var markers, frozen []string
 	var refused error
 	for _, id := range ids {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		var r freezeReply
 		refused = p.desk.ask(ctx, "freeze", freezeArgs{id, markerOf(id), true}, &r)
 		cancel()

@@ -77,7 +77,11 @@ func timeline(hs []happening, frozen bool) page.Timeline {
 	for i := 0; i < len(hs); i++ {
 		h := hs[i]
 		if n := oneTrade(hs[i:]); n > 1 {
-			out = append(out, tradeEntry(hs[i:i+n]))
+			e := tradeEntry(hs[i : i+n])
+			if !frozen {
+				e.Acts = wasNotMe(e, "missing_money")
+			}
+			out = append(out, e)
 			i += n - 1
 			continue
 		}
@@ -102,11 +106,15 @@ func timeline(hs []happening, frozen bool) page.Timeline {
 			e.Lines = append(e.Lines, page.Text(from))
 		}
 		if because != "" && !frozen {
-			e.Acts = page.Actions{page.Button{Label: "This wasn’t me", Icon: "user-x"}.Quiet().Smaller().On(": " + e.Title).To("/freeze?because=" + because)}
+			e.Acts = wasNotMe(e, because)
 		}
 		out = append(out, e)
 	}
 	return out
+}
+
+func wasNotMe(e page.Entry, because string) page.Actions {
+	return page.Actions{page.Button{Label: "This wasn’t me", Icon: "user-x"}.Quiet().Smaller().On(": " + e.Title).To("/freeze?because=" + because)}
 }
 
 // oneTrade counts how many of the first happenings are legs and fees of one trade: they come from
@@ -123,12 +131,13 @@ func oneTrade(hs []happening) int {
 func tradeEntry(hs []happening) page.Entry {
 	e := page.Entry{Icon: "repeat", Title: "Trade", At: page.Moment{At: hs[0].At}}
 	var legs []string
+	var fees []page.Part
 	for _, h := range hs {
 		m := *h.Movement
 		said := page.Amount{Number: m.Delta.String(), Signed: true}.Grouped() + "\u00a0" + m.Asset
 		one, _ := movementEntry(m)
 		if m.Kind == ledger.Fee {
-			e.Lines = append(e.Lines, page.Text("Fee "+said))
+			fees = append(fees, page.Text("Fee "+said))
 			continue
 		}
 		legs = append(legs, said)
@@ -137,6 +146,7 @@ func tradeEntry(hs []happening) page.Entry {
 			e.Tone, e.Lines = one.Tone, append(e.Lines, one.Lines[len(one.Lines)-1])
 		}
 	}
+	e.Lines = append(e.Lines, fees...)
 	if len(legs) > 0 {
 		e.Title = "Trade: " + strings.Join(legs, ", ")
 	}

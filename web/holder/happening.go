@@ -49,7 +49,7 @@ type since struct {
 func happenings(ctx context.Context, db *store.DB, id account.ID, kind string, from since, limit int) (out []happening, next since, more bool, err error) {
 	var moved []happening
 	if kind == "" || kind == "movement" {
-		list, err := ledger.Movements(ctx, db, id, from.place, limit+1)
+		list, err := ledger.Movements(ctx, db, id, from.place, limit+legs)
 		if err != nil {
 			return nil, from, false, err
 		}
@@ -64,7 +64,7 @@ func happenings(ctx context.Context, db *store.DB, id account.ID, kind string, f
 		}
 	}
 	next = from
-	for len(out) < limit && (len(moved) > 0 || len(changed) > 0) {
+	for len(moved)+len(changed) > 0 && (len(out) < limit || goesOn(out, moved)) {
 		if len(changed) == 0 || (len(moved) > 0 && moved[0].At.After(changed[0].At)) {
 			out, next.place, moved = append(out, moved[0]), moved[0].Movement.Place(), moved[1:]
 		} else {
@@ -72,6 +72,15 @@ func happenings(ctx context.Context, db *store.DB, id account.ID, kind string, f
 		}
 	}
 	return out, next, len(moved)+len(changed) > 0, nil
+}
+
+// legs is how many movements of one moment are kept on one page at the least.
+const legs = 8
+
+// goesOn reports whether the next movement belongs to the moment of the last one shown, so that a
+// trade is not cut in two.
+func goesOn(shown, moved []happening) bool {
+	return len(moved) > 0 && len(shown) > 0 && shown[len(shown)-1].Movement != nil && shown[len(shown)-1].At.Equal(moved[0].At)
 }
 
 // readAtMost bounds how much of a long record one page reads to find what it shows.

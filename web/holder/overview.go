@@ -71,8 +71,12 @@ func overview(v view, s summary) *overviewPage {
 		{Href: "/security", Icon: "shield", Label: "Security", Text: "Password, freeze code, limits"},
 	}
 	p.Lately = timeline(s.Lately, v.Protection.Frozen())
+	p.Lately = p.Lately[:min(len(p.Lately), lately)]
 	return p
 }
+
+// lately is how many happenings the overview shows.
+const lately = 3
 
 // goingShown is how many waiting withdrawals the overview shows one by one.
 const goingShown = 3
@@ -138,7 +142,7 @@ func (p *Pages) summary(r *http.Request, v *visit) (summary, error) {
 	if s.Balances, err = ledger.Balances(ctx, p.cfg.DB, v.id); err != nil {
 		return summary{}, err
 	}
-	if s.Lately, _, _, err = happenings(ctx, p.cfg.DB, v.id, "", since{}, 3); err != nil {
+	if s.Lately, _, _, err = happenings(ctx, p.cfg.DB, v.id, "", since{}, 4*lately); err != nil {
 		return summary{}, err
 	}
 	ws, err := p.cfg.Guard.Withdrawals(ctx, v.id, 50)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"holdfast/account"
+	"holdfast/detect"
 	"holdfast/evidence"
 	"holdfast/guard"
 	"holdfast/notice"
@@ -48,6 +49,7 @@ type world struct {
 	db       *store.DB
 	accounts *account.Accounts
 	guard    *guard.Guard
+	detect   *detect.Detect
 	server   *httptest.Server
 	inbox    inbox
 }
@@ -77,6 +79,7 @@ func open(t *testing.T, db *store.DB) *world {
 		t.Fatal(err)
 	}
 	door.Join(w.accounts, w.guard)
+	w.detect = detect.New(door, post)
 	w.guard.HandleReports()
 	if err := post.Start(context.WithoutCancel(t.Context())); err != nil {
 		t.Fatal(err)
@@ -88,7 +91,7 @@ func open(t *testing.T, db *store.DB) *world {
 			t.Error(err)
 		}
 	})
-	pages, err := holder.New(holder.Config{DB: db, Accounts: w.accounts, Guard: w.guard, Base: base, Mailbox: notice.NewMailbox(db), Log: log})
+	pages, err := holder.New(holder.Config{DB: db, Accounts: w.accounts, Guard: w.guard, Base: base, Signs: holder.Signs{Open: w.openSigns, Dismiss: w.detect.Dismiss}, Mailbox: notice.NewMailbox(db), Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,6 +101,15 @@ func open(t *testing.T, db *store.DB) *world {
 		t.Fatal(err)
 	}
 	return w
+}
+
+func (w *world) openSigns(ctx context.Context, id account.ID) ([]holder.Sign, error) {
+	found, err := detect.Signs(ctx, w.db, id, true, 20)
+	var signs []holder.Sign
+	for _, s := range found {
+		signs = append(signs, holder.Sign{ID: s.ID, Rule: string(s.Rule), Words: s.Sentence(), At: s.At})
+	}
+	return signs, err
 }
 
 // mail returns the next mail whose subject matches.

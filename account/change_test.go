@@ -173,9 +173,8 @@ func TestChangeOfAddressWaitsForItsLinkAndTellsTheOldOne(t *testing.T) {
 		_, err = r.SignIn(t.Context(), r.from, Entry{Mail: mail, Password: goodPassword})
 		wantCode(t, err, "wrong_password")
 		r.enter(next)
-		now, all, err := ReadMails(t.Context(), r.db, v.Account)
-		if err != nil || now != next || strings.Join(all, " ") != next+" "+mail {
-			t.Errorf("%q %q %v", now, all, err)
+		if all := r.told(v.Account); strings.Join(all, " ") != next+" "+mail {
+			t.Errorf("security mails would go to %q", all)
 		}
 		// The old address still freezes for 30 days, and resets nothing.
 		if _, _, err := FindFreezeCode(t.Context(), r.db, mail, v.Code.Reveal()); err != nil {

@@ -213,9 +213,9 @@ func joinAddresses(list []netip.Prefix) string {
 	return strings.Join(words, ",")
 }
 
-// readAddresses is the inverse of joinAddresses. A list that cannot be read is an error: an empty
-// one would let everybody in.
-func readAddresses(text string) ([]netip.Prefix, error) {
+// ReadAddresses reads a key's list as it is kept. One that cannot be read is an error: an empty one
+// would let everybody in.
+func ReadAddresses(text string) ([]netip.Prefix, error) {
 	if text == "" {
 		return nil, nil
 	}

@@ -219,7 +219,7 @@ func FuzzParseAddresses(f *testing.F) {
 		}
 		// What was accepted survives being kept, and lets in what it names and nothing of the
 		// other family.
-		back, err := readAddresses(joinAddresses(list))
+		back, err := ReadAddresses(joinAddresses(list))
 		if err != nil || len(back) != len(list) {
 			t.Fatalf("%v came back as %v, %v", list, back, err)
 		}

@@ -151,7 +151,7 @@ func scanKey(scan func(...any) error, id ID, now time.Time) (Key, error) {
 	k.Kind, k.Scopes = KeyKind(kind), strings.Split(scopes, ",")
 	k.CreatedAt, k.WithdrawFrom, k.ExpiresAt, k.LastUsedAt = store.Time(created), store.Time(withdraw), store.Time(expires), store.Time(used)
 	var err error
-	if k.Addresses, err = readAddresses(addresses); err != nil {
+	if k.Addresses, err = ReadAddresses(addresses); err != nil {
 		return Key{}, fmt.Errorf("key %s: %w", k.ID, err)
 	}
 	switch {

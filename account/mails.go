@@ -51,16 +51,6 @@ func NormaliseMail(mail string) (string, error) {
 // month is how long a former address is still told of what happens.
 const month = 30 * 24 * time.Hour
 
-// ReadMails returns the account's present address and every verified address that it had in the
-// last 30 days, the present one first.
-func ReadMails(ctx context.Context, q Reader, id ID) (current string, recent []string, err error) {
-	recent, err = Addresses(ctx, q, id, q.Now().Add(-month))
-	if err != nil || len(recent) == 0 {
-		return "", recent, err
-	}
-	return recent[0], recent, nil
-}
-
 // Addresses returns every address that the account had at any time since then, the present one
 // first. An address that never finished verification was never the holder's, and is not among
 // them.

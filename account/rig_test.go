@@ -255,3 +255,11 @@ func (r *rig) closings(id ID) string {
 	must(r.t, rows.Err())
 	return strings.Join(kinds, " ")
 }
+
+// told returns the addresses to which a security mail would go now.
+func (r *rig) told(id ID) []string {
+	r.t.Helper()
+	all, err := Addresses(r.t.Context(), r.db, id, r.db.Now().Add(-month))
+	must(r.t, err)
+	return all
+}

@@ -163,8 +163,9 @@ const (
 )
 
 // CredentialLive reports whether a credential, by its handle or id, is live in the standing's epoch:
-// what was recorded about it earlier does not count. An external credential is the integrator's own. How long a session was idle is not asked: a
-// withdrawal that waits for days is not undone by its holder's absence.
+// what was recorded about it earlier does not count. An external credential is the integrator's own.
+// How long a session was idle is not asked: a withdrawal that waits for days is not undone by its
+// holder's absence.
 func CredentialLive(ctx context.Context, q Reader, s permit.Standing, integrator string, kind CredentialKind, id string) (bool, error) {
 	var query string
 	args := []any{string(s.Account), id, s.Epoch, store.Micros(q.Now())}
@@ -226,8 +227,9 @@ const (
 	markMost  = 100_000 // marks kept in memory, so that a flood of ids takes no more
 )
 
-// MarkSeen notes that a session, key or external credential was used, at most once a minute. It never fails the act that it notes: a lost mark costs a minute of
-// the last use shown, and a session that is in use a minute of its idle time.
+// MarkSeen notes that a session, key or external credential was used, at most once a minute. It never
+// fails the act that it notes: a lost mark costs a minute of the last use shown, and a session that is
+// in use a minute of its idle time.
 func (a *Accounts) MarkSeen(ctx context.Context, id ID, kind CredentialKind, credential, address string) {
 	now := a.db.Now()
 	mark := string(id) + "\x00" + kind + "\x00" + credential

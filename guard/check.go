@@ -274,12 +274,8 @@ func (g *Guard) scanLooked(scan func(...any) error, kind string, l looked) (look
 		l.ended = key.deleted != 0
 		l.expires, l.withdrawFrom, l.firstSeen = store.Time(key.expires), store.Time(key.withdrawFrom), store.Time(key.created)
 		l.scopes = split(key.scopes)
-		for _, text := range split(key.addresses) {
-			prefix, err := netip.ParsePrefix(text)
-			if err != nil {
-				return l, hold, fmt.Errorf("address list of key %s: %w", key.id, err)
-			}
-			l.addresses = append(l.addresses, prefix)
+		if l.addresses, err = account.ReadAddresses(key.addresses); err != nil {
+			return l, hold, fmt.Errorf("key %s: %w", key.id, err)
 		}
 		l.key = account.Key{ID: key.id, Account: l.id, Kind: account.KeyKind(key.kind), Material: key.material}
 	case kind == "credential" && external.id != "":
@@ -344,14 +340,8 @@ func standard(exit permit.Exit) bool {
 // from reports whether the credential may be used from the address. A key with a list refuses an
 // address that nobody named.
 func (l looked) from(address string) bool {
-	if len(l.addresses) == 0 {
-		return true
-	}
-	addr, err := netip.ParseAddr(address)
-	if err != nil {
-		return false
-	}
-	return slices.ContainsFunc(l.addresses, func(p netip.Prefix) bool { return p.Contains(addr.Unmap()) })
+	addr, _ := netip.ParseAddr(address) // what cannot be read is in no list
+	return account.Key{Addresses: l.addresses}.Allows(addr)
 }
 
 // covers reports whether the credential's scopes cover the exit.

@@ -81,6 +81,20 @@ func TestNoReasonStopsAFreeze(t *testing.T) {
 	})
 }
 
+// TestThePlatformsChainIsNoAccount: a freeze of it would close nothing and could not be ended.
+func TestThePlatformsChainIsNoAccount(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		operator := evidence.Actor{Kind: evidence.Operator, ID: "one"}
+		if _, err := w.guard.Freeze(t.Context(), operator, evidence.Platform, "stop everything"); fault.CodeOf(err) != "unknown_account" {
+			t.Errorf("%v", err)
+		}
+		var frozen int64
+		if err := w.db.QueryRow(t.Context(), `SELECT frozen_at FROM standing WHERE account_id = $1`, string(evidence.Platform)).Scan(&frozen); err != nil || frozen != 0 {
+			t.Errorf("%d %v", frozen, err)
+		}
+	})
+}
+
 func restore(t *testing.T, w *world) {
 	t.Helper()
 	plan, err := w.guard.Propose(t.Context(), evidence.Actor{Kind: evidence.Operator, ID: "one"}, w.id, "identity checked")

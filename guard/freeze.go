@@ -74,6 +74,9 @@ func (g *Guard) FreezeByCode(ctx context.Context, from evidence.Actor, mail, cod
 
 // freeze is the one way to a freeze; proof looks again at a link or code inside the transaction.
 func (g *Guard) freeze(ctx context.Context, by evidence.Actor, id account.ID, reason string, proof func(*permit.Tx) error) (Frozenness, error) {
+	if id == evidence.Platform {
+		return Frozenness{}, errUnknownAccount() // the platform's own chain has no exits, and no restore reaches it
+	}
 	reason = plain(reason)
 	press := func(ctx context.Context) (out Frozenness, err error) {
 		err = g.door.Do(ctx, by, permit.Act{Name: permit.Freeze, Account: id}, func(tx *permit.Tx) error {

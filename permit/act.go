@@ -108,6 +108,8 @@ const (
 	AddEnforcer       = "add_enforcer"
 	AddOperator       = "add_operator"
 	RemoveOperator    = "remove_operator"
+	AcceptClock       = "accept_clock"
+	AcceptHistory     = "accept_lost_history"
 	ExportEvidence    = "export_evidence"
 )
 
@@ -167,6 +169,8 @@ var acts = []Kind{
 	{Name: AddEnforcer, Class: Records, By: platform},
 	{Name: AddOperator, Class: Records, By: operator},
 	{Name: RemoveOperator, Class: Records, By: operator},
+	{Name: AcceptClock, Class: Records, By: operator},
+	{Name: AcceptHistory, Class: Records, By: operator},
 	{Name: ExportEvidence, Class: Records, By: operator},
 }
 

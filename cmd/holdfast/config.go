@@ -54,8 +54,9 @@ type Config struct {
 	SendWindow time.Duration `default:"30s" env:"HOLDFAST_SEND_WINDOW" help:"How long after its confirmation a withdrawal may still be sent." accident:"A long one lets money leave after a freeze that was confirmed well before it."`
 	GeoIP      string        `name:"geoip" env:"HOLDFAST_GEOIP" placeholder:"FILE" type:"path" help:"Database of places of addresses (MaxMind format). Without it no places are shown." accident:"A holder tells a stranger's sign-in by its place first."`
 
-	Drain     time.Duration `default:"10s" env:"HOLDFAST_DRAIN" help:"How long open requests may finish when the server is asked to stop." accident:"A press on Freeze in its last millisecond would get no answer."`
-	LogFormat string        `default:"text" enum:"text,json" env:"HOLDFAST_LOG_FORMAT" placeholder:"FORMAT" help:"text or json." accident:"A log that no machine can read hides the one line that matters."`
+	AcceptLostHistory bool          `env:"HOLDFAST_ACCEPT_LOST_HISTORY" help:"Start although the database has forgotten closings that this node has seen. Give it once, after bringing back a back-up." accident:"A database from a back-up, or from a standby that was behind, has accounts open that were frozen. The server refuses to start on it, and what is accepted is recorded."`
+	Drain             time.Duration `default:"10s" env:"HOLDFAST_DRAIN" help:"How long open requests may finish when the server is asked to stop." accident:"A press on Freeze in its last millisecond would get no answer."`
+	LogFormat         string        `default:"text" enum:"text,json" env:"HOLDFAST_LOG_FORMAT" placeholder:"FORMAT" help:"text or json." accident:"A log that no machine can read hides the one line that matters."`
 }
 
 // fixed is what is decided and cannot be set, because each weaker value has cost somebody an account.

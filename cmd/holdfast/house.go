@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/mail"
 	"strings"
+	"time"
 
 	"holdfast/account"
 	"holdfast/api"
@@ -28,6 +29,7 @@ type house struct {
 	accounts *account.Accounts
 	guard    *guard.Guard
 	detect   *detect.Detect
+	clock    *steadyClock
 	places   *account.Places
 	// mailbox is where a demonstration keeps mails; nil where they are sent.
 	mailbox *notice.Mailbox
@@ -39,12 +41,12 @@ type house struct {
 }
 
 // openStore opens the database with the key file. It never makes keys.
-func openStore(ctx context.Context, cfg Config) (*store.DB, error) {
+func openStore(ctx context.Context, cfg Config, now func() time.Time) (*store.DB, error) {
 	keys, err := store.ReadKeyset(cfg.keys())
 	if err != nil {
 		return nil, withHint(err, "holdfast init --dir %s makes a key file; beside an old database, bring its own back from the back-up", cfg.State)
 	}
-	return store.Open(ctx, store.Config{DSN: cfg.dsn(), Keys: keys, AllowVolatile: volatileStore})
+	return store.Open(ctx, store.Config{DSN: cfg.dsn(), Keys: keys, Now: now, AllowVolatile: volatileStore})
 }
 
 // sender returns what carries mails: a mail server, or in a demonstration without one the mailbox.

@@ -41,6 +41,7 @@ type commands struct {
 
 	Service  serviceCmd  `cmd:"" help:"Keys with which platforms call the API."`
 	Operator operatorCmd `cmd:"" help:"People who may restore accounts."`
+	Clock    clockCmd    `cmd:"" help:"Show the server's time; confirm it after a jump of the system's clock."`
 }
 
 // console is where a verb reads and writes. Results go to out, talk goes to talk.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -50,6 +51,9 @@ type running struct {
 	servers []*http.Server
 	work    *errgroup.Group
 	failed  <-chan struct{} // closed when a listener ended by itself
+
+	remembers sync.WaitGroup
+	forget    context.CancelFunc
 }
 
 // start opens the database, joins the rooms and listens. When it returns without an error, a
@@ -82,13 +86,21 @@ func start(ctx context.Context, cfg Config, log *slog.Logger) (*running, error) 
 		pages = tls.NewListener(pages, tlsConfig(pair))
 		api = tls.NewListener(api, tlsConfig(pair))
 	}
-	db, err := openStore(ctx, cfg)
+	clock, err := openClock(cfg.State, log)
+	if err != nil {
+		return undo(err)
+	}
+	db, err := openStore(ctx, cfg, clock.Now)
 	if err != nil {
 		return undo(err)
 	}
 	h, err := openHouse(ctx, cfg, db, log)
 	if err != nil {
 		return undo(errors.Join(err, db.Close()))
+	}
+	h.clock = clock
+	if err := h.checkHistory(ctx); err != nil {
+		return undo(errors.Join(err, h.close(), db.Close()))
 	}
 	commands, err := listenSocket(cfg.socket())
 	if err != nil {
@@ -98,6 +110,9 @@ func start(ctx context.Context, cfg Config, log *slog.Logger) (*running, error) 
 		return undo(errors.Join(err, commands.Close(), h.close(), db.Close()))
 	}
 	r := &running{house: h}
+	remembering, forget := context.WithCancel(context.WithoutCancel(ctx))
+	r.forget = forget
+	r.remembers.Go(func() { h.remember(remembering) })
 	work, lost := errgroup.WithContext(context.WithoutCancel(ctx))
 	r.work, r.failed = work, lost.Done()
 	r.serve(pages, pagesServer(h))
@@ -170,7 +185,10 @@ func (r *running) stop(ctx context.Context) error {
 			errs = append(errs, srv.Close()) // whoever is still reading is cut off
 		}
 	}
-	errs = append(errs, r.work.Wait(), h.post.Stop(ctx), h.close(), h.db.Close())
+	errs = append(errs, r.work.Wait(), h.post.Stop(ctx))
+	r.forget()
+	r.remembers.Wait()
+	errs = append(errs, h.close(), h.db.Close())
 	return errors.Join(errs...)
 }
 

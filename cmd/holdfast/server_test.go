@@ -129,7 +129,7 @@ func serviceKeyOf(t testing.TB, k account.ServiceKey) client.Key {
 // look opens the site's database in this process, while no server runs.
 func (s *site) look(f func(db *store.DB)) {
 	s.t.Helper()
-	db, err := openStore(s.t.Context(), s.cfg)
+	db, err := openStore(s.t.Context(), s.cfg, nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}

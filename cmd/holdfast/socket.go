@@ -74,6 +74,7 @@ func (s *socket) server() *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("POST /v1/nonce", s.verb("nonce", s.nonce))
 	mux.Handle("POST /v1/freeze", s.verb("freeze", s.freeze))
+	mux.Handle("POST /v1/clock", s.verb("clock", s.clock))
 	mux.Handle("POST /v1/status", s.verb("status", s.status))
 	mux.Handle("POST /v1/propose", s.verb("propose", s.propose))
 	mux.Handle("POST /v1/approve", s.verb("approve", s.approve))

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -116,7 +117,7 @@ func (s *stage) readCast(ctx context.Context, cfg Config) error {
 			return err
 		}
 	}
-	db, err := openStore(ctx, cfg)
+	db, err := openStore(ctx, cfg, nil)
 	if err != nil {
 		return err
 	}
@@ -130,9 +131,17 @@ func (s *stage) readCast(ctx context.Context, cfg Config) error {
 // enrol makes the operators' keys and the exchange's service key with the same commands that
 // anybody would type, and skips what an earlier start made.
 func (s *stage) enrol(ctx context.Context) error {
+	var known []enrolled
+	if err := s.desk().ask(ctx, "operator-list", struct{}{}, &known); err != nil {
+		return err
+	}
 	for _, name := range []string{operatorA, operatorB} {
-		if _, err := os.Stat(s.operatorKeyFile(name)); err == nil {
+		if slices.ContainsFunc(known, func(e enrolled) bool { return e.Name == name }) {
 			continue
+		}
+		// A file without its operator is left from a start that was cut off.
+		if err := os.Remove(s.operatorKeyFile(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 		if err := (operatorAddCmd{desk: s.desk(), Name: name, Out: s.operatorKeyFile(name), Yes: true}).Run(ctx, quiet); err != nil {
 			return err

@@ -7,6 +7,8 @@ import (
 	"holdfast/account"
 	"holdfast/evidence"
 	"holdfast/fault"
+	"holdfast/guard"
+	"holdfast/permit"
 )
 
 // TestRestoreOpensNothingThatWaited: what a thief set going before the freeze, or while it lasted,
@@ -62,6 +64,29 @@ func TestRestoreOpensNothingThatWaited(t *testing.T) {
 		}
 		if _, err := w.accounts.ResetPassword(ctx, w.from, w.token("reset", w.mail("(?i)password")), "Another-Horse-8-Battery"); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestAReportHoldsAnIntegratorsOwnExits: a hold on withdrawals that is kept as a row covers them.
+func TestAReportHoldsAnIntegratorsOwnExits(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		ctx := t.Context()
+		key := w.key()
+		ask := guard.Query{Integrator: "exchange", Credential: guard.Credential{Key: key.Key.ID}, Exit: "x_card", Address: "203.0.113.7"}
+		if d, err := w.guard.Check(ctx, w.bot(), ask); err != nil || d.Verdict != guard.Allow {
+			t.Fatalf("%+v %v", d, err)
+		}
+		if err := w.guard.RequestLink(ctx, w.from, mail); err != nil {
+			t.Fatal(err)
+		}
+		w.mail("(?i)freeze")
+		if d, err := w.guard.Check(ctx, w.bot(), ask); err != nil || d.Verdict != guard.Held || d.Hold != guard.HeldUnproven {
+			t.Errorf("%+v %v", d, err)
+		}
+		ask.Exit = permit.Order
+		if d, err := w.guard.Check(ctx, w.bot(), ask); err != nil || d.Verdict != guard.Allow {
+			t.Errorf("trading: %+v %v", d, err)
 		}
 	})
 }

@@ -164,7 +164,7 @@ LEFT JOIN seen n ON n.account_id = s.account_id AND n.kind = 'session' AND n.id 
 LEFT JOIN device d ON d.account_id = s.account_id AND d.device_id = se.device_id
 LEFT JOIN api_key k ON k.account_id = s.account_id AND k.key_id = $4
 LEFT JOIN credential c ON c.account_id = s.account_id AND c.integrator = $2 AND c.external_credential_id = $5
-LEFT JOIN hold h ON h.account_id = s.account_id AND h.exit = $6 AND h.ends_at > $7
+LEFT JOIN hold h ON h.account_id = s.account_id AND h.exit IN ($6, $9) AND h.ends_at > $7
 WHERE s.account_id = CASE WHEN $1 <> '' THEN $1 ELSE (SELECT account_id FROM external_account WHERE integrator = $2 AND external_id = $8) END`
 
 // look reads everything a decision needs in one statement, so that it sees one moment: no freeze
@@ -202,7 +202,7 @@ func (g *Guard) look(ctx context.Context, q store.Querier, query Query) (looked,
 		now = tx.Now()
 	}
 	rows, err := q.Query(ctx, lookStatement, string(id), query.Integrator, tokenHash, query.Credential.Key, query.Credential.External,
-		string(query.Exit), store.Micros(now), query.Account.External)
+		string(query.Exit), store.Micros(now), query.Account.External, string(heldAs(query.Exit)))
 	if err != nil {
 		return l, fmt.Errorf("check: %w", err)
 	}

@@ -48,6 +48,16 @@ func find(exit permit.Exit) (exitInfo, bool) {
 	return exits[i], true
 }
 
+// heldAs is the exit whose holds cover this one, too. What an integrator's own exit lets out is not
+// known here, so it counts as one through which assets leave: a card or a loan would otherwise stay
+// open while withdrawals wait after a reset or a restore.
+func heldAs(exit permit.Exit) permit.Exit {
+	if !standard(exit) {
+		return permit.WithdrawalRequest
+	}
+	return exit
+}
+
 // Known reports whether exit can be named in a check: a standard exit, or an integrator's own,
 // which begins with "x_" and has at most 64 letters, digits and underscores.
 func Known(exit permit.Exit) bool {

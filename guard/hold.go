@@ -96,7 +96,7 @@ func (l Lengths) Blocked(f Facts, exit permit.Exit, now time.Time) (Block, bool)
 			longest = Block{Exit: exit, Kind: kind, Until: until, Sentence: sentence(kind), Lifts: "It ends by itself at the time shown. Nobody can end it early."}
 		}
 	}
-	if e, ok := find(exit); ok && e.moves {
+	if e, _ := find(heldAs(exit)); e.moves {
 		for _, fact := range []struct {
 			kind HoldKind
 			at   time.Time
@@ -113,7 +113,7 @@ func (l Lengths) Blocked(f Facts, exit permit.Exit, now time.Time) (Block, bool)
 		}
 	}
 	for _, h := range f.Holds {
-		if h.Exit == exit {
+		if h.Exit == exit || h.Exit == heldAs(exit) {
 			offer(h.Kind, h.Ends)
 		}
 	}

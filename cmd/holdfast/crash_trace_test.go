@@ -19,6 +19,7 @@ import (
 // in the server, its line stands after the other's. No clock is needed, and none is read.
 type trace struct {
 	arrived map[string]int // line on which a request had been read, by its marker
+	logged  map[string]int // line on which what it changed was written to SQLite's log, by its marker
 	answers map[string]int // line on which the answer about an account began to be written
 	syncs   []syncCall     // of SQLite's files
 }
@@ -26,7 +27,7 @@ type trace struct {
 type syncCall struct{ began, returned int }
 
 // traceCalls are the calls that strace shows.
-const traceCalls = "trace=read,recvfrom,write,sendto,fsync,fdatasync"
+const traceCalls = "trace=read,recvfrom,write,sendto,pwrite64,fsync,fdatasync"
 
 // underStrace starts a server that strace watches. end stops the server, waits for strace and
 // returns the trace.
@@ -69,16 +70,18 @@ var (
 	syncBegins = regexp.MustCompile(`^(\d+) +f(?:data)?sync\(\d+<([^>]*)> <unfinished`)
 	syncEnds   = regexp.MustCompile(`^(\d+) +<\.\.\. f(?:data)?sync resumed>\) += 0`)
 	reading    = regexp.MustCompile(`^\d+ +(?:read|recvfrom|<\.\.\. (?:read|recvfrom) resumed)[(>]`)
+	logging    = regexp.MustCompile(`^\d+ +p?write(?:64)?\(\d+<([^>]*)>, "`)
 	answering  = regexp.MustCompile(`^\d+ +(?:write|sendto)\(\d+<[^>]*>+, "HTTP/1\.1 200 `)
 )
 
-// readTrace reads what matters of a trace: markers are words in requests, accounts in answers.
+// readTrace reads what matters of a trace: markers are words in requests that the database keeps as
+// they are, accounts are words in answers.
 func readTrace(t *testing.T, file string, markers, accounts []string) trace {
 	t.Helper()
 	f, err := os.Open(file)
 	must(t, err)
 	defer f.Close()
-	out := trace{arrived: map[string]int{}, answers: map[string]int{}}
+	out := trace{arrived: map[string]int{}, logged: map[string]int{}, answers: map[string]int{}}
 	begun := map[string]int{} // by thread
 	lines := bufio.NewScanner(f)
 	lines.Buffer(make([]byte, 0, 1<<20), 1<<20)
@@ -89,6 +92,10 @@ func readTrace(t *testing.T, file string, markers, accounts []string) trace {
 			first(out.arrived, line, n, markers)
 		case answering.MatchString(line):
 			first(out.answers, line, n, accounts)
+		default:
+			if m := logging.FindStringSubmatch(line); m != nil && ofSQLite(m[1]) {
+				first(out.logged, line, n, markers)
+			}
 		}
 		if m := syncWhole.FindStringSubmatch(line); m != nil && ofSQLite(m[1]) {
 			out.syncs = append(out.syncs, syncCall{n, n})
@@ -116,14 +123,15 @@ func first(lines map[string]int, line string, n int, words []string) {
 	}
 }
 
-// synced reports whether a sync began after a request had arrived and had returned before its answer.
+// synced reports whether, between the arrival of a request and its answer, what it changed was written
+// to the log and a sync began after that and returned. A sync of something else does not count.
 func (tr trace) synced(marker, account string) (ok, seen bool) {
-	from, answered := tr.arrived[marker], tr.answers[account]
+	from, written, answered := tr.arrived[marker], tr.logged[marker], tr.answers[account]
 	if from == 0 || answered == 0 {
 		return false, false
 	}
 	for _, s := range tr.syncs {
-		if s.began > from && s.returned < answered {
+		if from < written && written < s.began && s.returned < answered {
 			return true, true
 		}
 	}

@@ -69,6 +69,7 @@ func pressOn(t *testing.T, p *process, ids []string, around func(id string, do f
 	must(t, all.Wait())
 }
 
+// markerOf is the reason of a freeze. It is kept as it is, so it can be found in the log.
 func markerOf(id string) string { return "because-" + id }
 
 // planted are the builds: how each is made and whether it keeps its word.

@@ -140,12 +140,12 @@ func (a *Accounts) takeSignUp(ctx context.Context, payload json.RawMessage, _ ti
 		return err
 	}
 	for {
-		id, verified, err := a.owner(ctx, s.Mail)
+		id, verified, frozen, err := a.owner(ctx, s.Mail)
 		if err != nil {
 			return err
 		}
 		switch {
-		case id == "":
+		case id == "" || frozen && !verified: // who got the mail of somebody else's sign-up may have frozen it
 			err = a.makeAccount(ctx, s)
 		case verified:
 			err = a.tellOwner(ctx, id, s.From)
@@ -158,19 +158,19 @@ func (a *Accounts) takeSignUp(ctx context.Context, payload json.RawMessage, _ ti
 	}
 }
 
-// owner returns the account that signs in with the address, and whether it was ever verified; no
-// account is an empty id.
-func (a *Accounts) owner(ctx context.Context, mail string) (ID, bool, error) {
-	var id string
-	var verified int64
-	err := a.db.QueryRow(ctx, `SELECT a.account_id, a.mail_verified_at FROM mail_index i JOIN account a ON a.account_id = i.account_id WHERE i.mail = $1`, mail).Scan(&id, &verified)
+// owner returns the account that signs in with the address, whether it was ever verified, and
+// whether it is frozen; no account is an empty id.
+func (a *Accounts) owner(ctx context.Context, mail string) (id ID, verified, frozen bool, err error) {
+	var verifiedAt, frozenAt int64
+	err = a.db.QueryRow(ctx, `SELECT a.account_id, a.mail_verified_at, st.frozen_at FROM mail_index i
+		JOIN account a ON a.account_id = i.account_id JOIN standing st ON st.account_id = i.account_id WHERE i.mail = $1`, mail).Scan(&id, &verifiedAt, &frozenAt)
 	if errors.Is(err, sql.ErrNoRows) {
-		return "", false, nil
+		return "", false, false, nil
 	}
 	if err != nil {
-		return "", false, fmt.Errorf("find owner: %w", err)
+		return "", false, false, fmt.Errorf("find owner: %w", err)
 	}
-	return ID(id), verified != 0, nil
+	return id, verifiedAt != 0, frozenAt != 0, nil
 }
 
 // makeAccount makes an account that nobody can enter until its address is verified.
@@ -206,7 +206,8 @@ func writeAccount(ctx context.Context, tx *permit.Tx, mail, phone, language stri
 }
 
 // takeMail has an address sign in to the account, unless it is verified as another's: then it is
-// errTaken. A verified address takes the place of one that somebody only typed in.
+// errTaken. A verified address takes the place of one that somebody only typed in, and so does any
+// other once that sign-up was frozen: nothing can come of it any more.
 func takeMail(ctx context.Context, tx *permit.Tx, mail string, verified bool) error {
 	at := int64(0)
 	if verified {
@@ -214,7 +215,8 @@ func takeMail(ctx context.Context, tx *permit.Tx, mail string, verified bool) er
 	}
 	n, err := tx.Exec(ctx, `INSERT INTO mail_index (mail, account_id, verified_at) VALUES ($1, $2, $3)
 		ON CONFLICT (mail) DO UPDATE SET account_id = excluded.account_id, verified_at = excluded.verified_at
-		WHERE mail_index.verified_at = 0 AND excluded.verified_at > 0`, mail, string(tx.Standing.Account), at)
+		WHERE mail_index.verified_at = 0 AND (excluded.verified_at > 0
+			OR EXISTS (SELECT 1 FROM standing st WHERE st.account_id = mail_index.account_id AND st.frozen_at <> 0))`, mail, string(tx.Standing.Account), at)
 	if err != nil {
 		return fmt.Errorf("take address: %w", err)
 	}

@@ -133,6 +133,32 @@ func TestVerifyRefusesForeignAndExpiredLinks(t *testing.T) {
 	})
 }
 
+// TestAFrozenSignUpLeavesTheAddressFree: somebody signs up with a stranger's address, and the stranger
+// answers the mail with Freeze, as it says. Later the same person wants an account.
+func TestAFrozenSignUpLeavesTheAddressFree(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		must(t, r.SignUp(t.Context(), r.From("198.51.100.9", firefox), SignUp{Mail: mail, Password: "Thiefs-Password-1"}))
+		theirs := token(t, r.box.take(t, mail, "Confirm"), "verify")
+		id, verified, _, err := r.owner(t.Context(), mail)
+		if err != nil || id == "" || verified {
+			t.Fatalf("%q %v %v", id, verified, err)
+		}
+		r.freeze(staff, id)
+		v := r.join(mail)
+		if v.Account == id {
+			t.Error("the frozen sign-up was opened")
+		}
+		r.enter(mail)
+		r.restore(id)
+		if _, err := r.Verify(t.Context(), r.from, theirs); fault.KindOf(err) != fault.NotFound {
+			t.Errorf("the first sign-up's link: %v", err)
+		}
+		if s := r.enter(mail); s.Account != v.Account {
+			t.Error("the address moved")
+		}
+	})
+}
+
 func TestNobodysMailboxIsFlooded(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {
 		v := r.join(mail)

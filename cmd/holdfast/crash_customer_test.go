@@ -107,7 +107,7 @@ func (c *customer) tell(d *draw, w *holdfastv1.Withdrawal) {
 	d.state = w.GetState()
 }
 
-// wrong notes that a promise was broken. The caller holds mu.
+// wrong notes that a promise was broken. The caller holds mu or is alone with the customer.
 func (c *customer) wrong(format string, args ...any) {
 	c.problems = append(c.problems, c.mail+": "+fmt.Sprintf(format, args...))
 }

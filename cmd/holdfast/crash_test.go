@@ -10,6 +10,7 @@ import (
 	"log"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/emersion/go-smtp"
+	"golang.org/x/sync/errgroup"
 
 	"holdfast/account"
 	"holdfast/api/client"
@@ -116,12 +118,12 @@ func (o *ordeal) run(t *testing.T) {
 		now := o.crash(t, run)
 		o.customers = append(o.customers, now...)
 		o.restart(t)
-		for range min(3, len(o.customers)) {
-			now = append(now, o.customers[o.chance.IntN(len(o.customers))])
+		for range 3 { // and some of earlier runs
+			if c := o.customers[o.chance.IntN(len(o.customers))]; !slices.Contains(now, c) {
+				now = append(now, c)
+			}
 		}
-		for _, c := range now {
-			o.find(t, c)
-		}
+		o.find(t, now)
 		o.follow(t)
 		if t.Failed() {
 			t.Fatalf("run %d of seed %d", run, o.seed)
@@ -129,9 +131,7 @@ func (o *ordeal) run(t *testing.T) {
 	}
 	o.mailDead.Store(false)
 	o.deliver(t)
-	for _, c := range o.customers {
-		o.find(t, c)
-	}
+	o.find(t, o.customers)
 	o.p.kill()
 	o.look(func(db *store.DB) { o.audit(t, db) })
 	o.sum(t)
@@ -218,74 +218,109 @@ func (o *ordeal) restart(t *testing.T) {
 	o.longest = max(o.longest, time.Since(began))
 }
 
-// find looks, over the network, for what a customer was told.
-func (o *ordeal) find(t *testing.T, c *customer) {
+// find looks, over the network, for what customers were told.
+func (o *ordeal) find(t *testing.T, customers []*customer) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	at, ctx := errgroup.WithContext(t.Context())
+	at.SetLimit(8)
+	for _, c := range customers {
+		at.Go(func() error {
+			if err := o.findOne(ctx, c); err != nil {
+				return fmt.Errorf("%s: %w", c.mail, err)
+			}
+			return nil
+		})
+	}
+	must(t, at.Wait())
+	for _, c := range customers {
+		for _, problem := range c.problems {
+			t.Error(problem)
+		}
+		c.problems = nil
+	}
+}
+
+func (o *ordeal) findOne(ctx context.Context, c *customer) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	var status statusReply
-	must(t, o.p.desk.ask(ctx, "status", statusArgs{c.id}, &status))
-	c.hold(func() {
-		switch {
-		case c.frozen && !status.Frozen:
-			c.wrong("an acknowledged freeze was lost")
-		case status.Frozen && !c.asked:
-			c.wrong("nobody froze it and it is frozen")
-		}
-		c.frozen = status.Frozen // what has been shown may not be taken back either
-	})
-	if c.person == nil {
-		o.findDraws(ctx, t, c)
-		o.findMovements(ctx, t, c)
-	} else {
-		o.findKeys(ctx, t, c)
+	if err := o.p.desk.ask(ctx, "status", statusArgs{c.id}, &status); err != nil {
+		return err
 	}
-	c.learn(t, status.Head)
+	switch {
+	case c.frozen && !status.Frozen:
+		c.wrong("an acknowledged freeze was lost")
+	case status.Frozen && !c.asked:
+		c.wrong("nobody froze it and it is frozen")
+	}
+	c.frozen = status.Frozen // what has been shown may not be taken back either
+	look := []func(context.Context, *customer) error{o.findKeys}
+	if c.person == nil {
+		look = []func(context.Context, *customer) error{o.findDraws, o.findMovements}
+	}
+	for _, f := range look {
+		if err := f(ctx, c); err != nil {
+			return err
+		}
+	}
+	if err := c.learn(status.Head); err != nil {
+		return err
+	}
 	for _, l := range o.mail.box.to(c.mail) {
-		c.learn(t, l.head())
+		if err := c.learn(l.head()); err != nil {
+			return err
+		}
 	}
 	var chain bytes.Buffer
-	must(t, o.p.desk.ask(ctx, "export", statusArgs{c.id}, &chain))
+	if err := o.p.desk.ask(ctx, "export", statusArgs{c.id}, &chain); err != nil {
+		return err
+	}
 	for _, head := range c.heads {
 		result, err := verify.Chain(bytes.NewReader(chain.Bytes()), &head)
-		must(t, err)
+		if err != nil {
+			return err
+		}
 		if !result.OK() || result.ProvenTo != head.Seq {
 			c.wrong("head %d: %s", head.Seq, result.Verdict())
 		}
 	}
-	for _, problem := range c.problems {
-		t.Error(problem)
-	}
-	c.problems = nil
+	return nil
 }
 
 // learn keeps a head of the evidence chain. One known already is the same or a lie.
-func (c *customer) learn(t *testing.T, text string) {
-	t.Helper()
+func (c *customer) learn(text string) error {
 	if text == "" {
-		return // a mail from before the account's first entry
+		return nil // a mail from before the account's first entry
 	}
 	head, err := verify.ParseHead(text)
-	must(t, err)
+	if err != nil {
+		return err
+	}
 	for _, known := range c.heads {
 		if known.Seq == head.Seq {
 			if !bytes.Equal(known.Hash, head.Hash) {
 				c.wrong("entry %d has had two hashes", head.Seq)
 			}
-			return
+			return nil
 		}
 	}
 	c.heads = append(c.heads, head)
+	return nil
 }
 
 // findDraws repeats every request, answered or not: the first decision must come back.
-func (o *ordeal) findDraws(ctx context.Context, t *testing.T, c *customer) {
-	t.Helper()
-	if r, err := ask(ctx, o.p.api.Guard.Check, &holdfastv1.CheckRequest{Account: c.ref(), Credential: byBrowser, Exit: "order"}); err != nil || (r.GetDecision().GetVerdict() == ice) != c.frozen {
-		t.Errorf("%s: check: %v %v; frozen: %v", c.mail, r, err, c.frozen)
+func (o *ordeal) findDraws(ctx context.Context, c *customer) error {
+	r, err := ask(ctx, o.p.api.Guard.Check, &holdfastv1.CheckRequest{Account: c.ref(), Credential: byBrowser, Exit: "order"})
+	if err != nil {
+		return err
+	}
+	if verdict := r.GetDecision().GetVerdict(); c.frozen && verdict != ice || !c.frozen && verdict != yes {
+		c.wrong("check: %s; frozen: %v", verdict, c.frozen)
 	}
 	for i, d := range c.draws {
-		must(t, c.request(ctx, o.p, d))
+		if err := c.request(ctx, o.p, d); err != nil {
+			return err
+		}
 		if d.id == "" {
 			continue // refused then, or never heard of: refused now
 		}
@@ -293,43 +328,47 @@ func (o *ordeal) findDraws(ctx context.Context, t *testing.T, c *customer) {
 			c.wrong("withdrawal %s is %s and the account is frozen", d.key, d.state)
 		}
 		if c.frozen && d.state != settled {
-			must(t, c.confirm(ctx, o.p, d)) // tells it if money may leave now
+			if err := c.confirm(ctx, o.p, d); err != nil { // tells it if money may leave now
+				return err
+			}
 		}
 		if i == 0 {
 			other := c.drawing(d)
 			other.Amount = "7"
 			if _, err := ask(ctx, o.p.api.Guard.RequestWithdrawal, other); client.CodeOf(err) != "idempotency_key" {
-				t.Errorf("%s: another withdrawal under the same key: %v", c.mail, err)
+				c.wrong("another withdrawal under the same key: %v", err)
 			}
 		}
 	}
+	return nil
 }
 
 // findMovements reports the last acknowledged deposit once more, which must be known, and the next,
 // which may be.
-func (o *ordeal) findMovements(ctx context.Context, t *testing.T, c *customer) {
-	t.Helper()
+func (o *ordeal) findMovements(ctx context.Context, c *customer) error {
 	if c.moved > 0 {
 		r, err := ask(ctx, o.p.api.Ledger.ReportMovements, &holdfastv1.ReportMovementsRequest{Movements: []*holdfastv1.Movement{c.deposit(c.moved - 1)}})
 		if err != nil || r.GetKnown() != 1 {
-			t.Errorf("%s: deposit %d was acknowledged and is not known: %v %v", c.mail, c.moved-1, r, err)
+			c.wrong("deposit %d was acknowledged and is not known: %v %v", c.moved-1, r, err)
 		}
 	}
 	if c.moving {
 		if _, err := ask(ctx, o.p.api.Ledger.ReportMovements, &holdfastv1.ReportMovementsRequest{Movements: []*holdfastv1.Movement{c.deposit(c.moved)}}); err != nil {
-			t.Errorf("%s: deposit %d again: %v", c.mail, c.moved, err)
+			c.wrong("deposit %d again: %v", c.moved, err)
 		}
 		c.moved, c.moving = c.moved+1, false
 	}
+	return nil
 }
 
 // findKeys asks about every key that was made.
-func (o *ordeal) findKeys(ctx context.Context, t *testing.T, c *customer) {
-	t.Helper()
+func (o *ordeal) findKeys(ctx context.Context, c *customer) error {
 	for _, k := range c.keys {
 		r, err := ask(ctx, o.p.api.Guard.Check, &holdfastv1.CheckRequest{Account: c.ref(),
 			Credential: &holdfastv1.Credential{Kind: &holdfastv1.Credential_KeyId{KeyId: k.id}}, Exit: "order"})
-		must(t, err)
+		if err != nil {
+			return err
+		}
 		verdict := r.GetDecision().GetVerdict()
 		lives := yes
 		if c.frozen {
@@ -343,6 +382,7 @@ func (o *ordeal) findKeys(ctx context.Context, t *testing.T, c *customer) {
 		}
 		k.ended = verdict == unknown
 	}
+	return nil
 }
 
 // follow reads the feed of closings from where it was left, and finds in it, without a gap, every

@@ -49,6 +49,7 @@ func frozen(v view, p protection) *frozenPage {
 		out.Title, out.Heading, out.Lede = "No receipts to show", page.Text("There is nothing to show here"), "Receipts can be seen here for half an hour after a press on the same device. Sign in to see how your account stands."
 		return out
 	}
+	out.Freeze = page.FreezeDone
 	out.Heading, out.Lede = frozenHeading(p), frozenLede(p)
 	out.Refresh = refresh(p)
 	return out

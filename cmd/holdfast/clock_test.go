@@ -9,7 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/guard"
 	"holdfast/store"
+	"holdfast/store/storetest"
 )
 
 // machine is a machine whose clocks a test turns.
@@ -186,4 +188,65 @@ func TestDatabaseFromABackUpIsRefused(t *testing.T) {
 			t.Errorf("recorded %d times (%v)", n, err)
 		}
 	})
+}
+
+// TestServerEndsWhenItsDatabaseFallsBack: a standby that took over without the last commits.
+func TestServerEndsWhenItsDatabaseFallsBack(t *testing.T) {
+	s := newSite(t, storetest.PostgresDSN(t))
+	p := s.serve("")
+	if err := p.freeze(t.Context(), register(t, p, "holder@holdfast.test")); err != nil {
+		t.Fatal(err)
+	}
+	// The file is written after the answer.
+	deadline := time.NewTimer(20 * time.Second)
+	defer deadline.Stop()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for known, err := readHistory(s.cfg.State); known.missing([16]int64{}) == 0; known, err = readHistory(s.cfg.State) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-look.C:
+		case <-deadline.C:
+			t.Fatal("the highest positions were not kept")
+		}
+	}
+	s.look(func(db *store.DB) {
+		err := db.Write(t.Context(), func(tx *store.Tx) error {
+			_, err := tx.Exec(t.Context(), `UPDATE lane SET position = 0`)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	select {
+	case <-p.ended:
+	case <-deadline.C:
+		t.Fatalf("the server goes on\n%s", p.log)
+	}
+	if !strings.Contains(p.log.String(), "has lost history") || p.status() != statusFailed {
+		t.Errorf("status %d\n%s", p.status(), p.log)
+	}
+}
+
+// A database that falls back while the server runs must not take along what the next start needs to
+// notice it.
+func TestPositionsNeverGoBack(t *testing.T) {
+	seen := history{guard.Positions{5, 2}}
+	for _, c := range []struct {
+		head guard.Positions
+		want guard.Positions
+		lost int64
+	}{
+		{guard.Positions{5, 2}, guard.Positions{5, 2}, 0},
+		{guard.Positions{6, 2, 1}, guard.Positions{6, 2, 1}, 0},
+		{guard.Positions{4, 1}, guard.Positions{5, 2}, 2},
+		{guard.Positions{9, 0}, guard.Positions{5, 2}, 2}, // ahead in one lane makes up for nothing
+	} {
+		if got, lost := seen.next(c.head); got.Positions != c.want || lost != c.lost {
+			t.Errorf("%v: %v, %d lost", c.head, got.Positions, lost)
+		}
+	}
 }

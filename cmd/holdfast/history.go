@@ -50,6 +50,20 @@ func (h history) missing(head guard.Positions) int64 {
 	return n
 }
 
+func lostHistory(closings int64) error {
+	return withHint(fmt.Errorf("this database has lost history: %d closings that this node has seen are not in it, so accounts that were frozen may be open in it", closings),
+		"bring back a newer back-up; or start once with --accept-lost-history, which is recorded, and freeze again whom it concerns")
+}
+
+// next takes in the head of the feed, and says how many closings were lost. Then it stays as it was: a
+// standby that was behind may have taken over, and the next start has to notice it.
+func (h history) next(head guard.Positions) (history, int64) {
+	if lost := h.missing(head); lost > 0 {
+		return h, lost
+	}
+	return history{head}, 0
+}
+
 // checkHistory refuses a database that has lost history, or records that it is accepted.
 func (h *house) checkHistory(ctx context.Context) error {
 	known, err := readHistory(h.cfg.State)
@@ -62,8 +76,7 @@ func (h *house) checkHistory(ctx context.Context) error {
 	}
 	lost := known.missing(head)
 	if lost > 0 && !h.cfg.AcceptLostHistory {
-		return withHint(fmt.Errorf("this database has lost history: %d closings that this node has seen are not in it, so accounts that were frozen may be open in it", lost),
-			"bring back a newer back-up; or start once with --accept-lost-history, which is recorded, and freeze again whom it concerns")
+		return lostHistory(lost)
 	}
 	if lost > 0 {
 		by := evidence.Actor{Kind: evidence.Operator, ID: "--accept-lost-history"}
@@ -79,11 +92,12 @@ func (h *house) checkHistory(ctx context.Context) error {
 	return replaceFile(filepath.Join(h.cfg.State, historyFile), history{head})
 }
 
-// remember keeps the files beside the database fresh until ctx ends.
-func (h *house) remember(ctx context.Context) {
+// remember keeps the files beside the database fresh until ctx ends. A database that falls back
+// while the server runs is an error, with which the server ends: it must answer nothing more.
+func (h *house) remember(ctx context.Context) error {
 	last, err := readHistory(h.cfg.State)
 	if err != nil {
-		h.log.Error("highest positions", "error", err)
+		return err
 	}
 	every := time.NewTicker(time.Second)
 	defer every.Stop()
@@ -91,7 +105,11 @@ func (h *house) remember(ctx context.Context) {
 	for {
 		changed := h.guard.Changed()
 		if head, err := h.guard.Head(ctx); err == nil && head != last.Positions {
-			last.Positions = head
+			next, lost := last.next(head)
+			if lost > 0 {
+				return lostHistory(lost)
+			}
+			last = next
 			if err := replaceFile(filepath.Join(h.cfg.State, historyFile), last); err != nil {
 				h.log.Error("the highest positions were not kept", "error", err)
 			}
@@ -109,7 +127,7 @@ func (h *house) remember(ctx context.Context) {
 			if err := h.clock.keep(h.cfg.State); err != nil {
 				h.log.Error("the clock's file was not kept", "error", err)
 			}
-			return
+			return nil
 		}
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"sync"
 	"syscall"
 	"time"
 
@@ -50,10 +49,8 @@ type running struct {
 	house   *house
 	servers []*http.Server
 	work    *errgroup.Group
-	failed  <-chan struct{} // closed when a listener ended by itself
-
-	remembers sync.WaitGroup
-	forget    context.CancelFunc
+	failed  <-chan struct{} // closed when a part ended by itself
+	forget  context.CancelFunc
 }
 
 // start opens the database, joins the rooms and listens. When it returns without an error, a
@@ -112,9 +109,9 @@ func start(ctx context.Context, cfg Config, log *slog.Logger) (*running, error) 
 	r := &running{house: h}
 	remembering, forget := context.WithCancel(context.WithoutCancel(ctx))
 	r.forget = forget
-	r.remembers.Go(func() { h.remember(remembering) })
 	work, lost := errgroup.WithContext(context.WithoutCancel(ctx))
 	r.work, r.failed = work, lost.Done()
+	work.Go(func() error { return h.remember(remembering) })
 	r.serve(pages, pagesServer(h))
 	r.serve(api, h.api.Server())
 	r.serve(commands, newSocket(h).server())
@@ -185,10 +182,8 @@ func (r *running) stop(ctx context.Context) error {
 			errs = append(errs, srv.Close()) // whoever is still reading is cut off
 		}
 	}
-	errs = append(errs, r.work.Wait(), h.post.Stop(ctx))
 	r.forget()
-	r.remembers.Wait()
-	errs = append(errs, h.close(), h.db.Close())
+	errs = append(errs, r.work.Wait(), h.post.Stop(ctx), h.close(), h.db.Close())
 	return errors.Join(errs...)
 }
 

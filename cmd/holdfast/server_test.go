@@ -237,6 +237,11 @@ func (p *process) interrupt(t testing.TB) int {
 	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
+	return p.status()
+}
+
+// status waits until the process has ended and returns its exit status.
+func (p *process) status() int {
 	<-p.ended
 	if exit, ok := errors.AsType[*exec.ExitError](p.err); ok {
 		return exit.ExitCode()

@@ -123,11 +123,13 @@ type Door struct {
 	actors Actors
 	gates  []Gate
 	closed func()
+
+	refusals *refusals
 }
 
 // NewDoor returns a door on db. Actors and gates are joined before the first act.
 func NewDoor(db *store.DB, log *slog.Logger) *Door {
-	return &Door{db: db, log: log, closed: func() {}}
+	return &Door{db: db, log: log, closed: func() {}, refusals: &refusals{}}
 }
 
 // Join hands the door what it must know of the rooms above it. Call it once, before any act.
@@ -269,13 +271,7 @@ func (d *Door) Refuse(ctx context.Context, by evidence.Actor, act Act, why error
 	if fault.KindOf(why) == fault.Internal {
 		return fmt.Errorf("%s: %w", act.Name, why)
 	}
-	err := d.db.Housekeep(ctx, func(tx *store.Tx) error {
-		_, err := tx.Exec(ctx, `INSERT INTO refusal (account_id, actor, act, code, minute, count, last_at, address)
-			VALUES ($1, $2, $3, $4, $5, 1, $6, $7)
-			ON CONFLICT (account_id, act, minute, actor, code) DO UPDATE SET count = refusal.count + 1, last_at = excluded.last_at, address = excluded.address`,
-			string(act.Account), by.Name(), act.Name, fault.CodeOf(why), tx.Now().Truncate(time.Minute).UnixMicro(), store.Micros(tx.Now()), by.Address)
-		return err
-	})
+	err := d.refusals.add(ctx, d.db, by, act, why)
 	if err != nil {
 		// The refusal stands whether or not it could be written down.
 		d.log.LogAttrs(ctx, slog.LevelError, "refusal not recorded", slog.String("act", act.Name), slog.Any("by", by), slog.Any("error", err))

@@ -90,6 +90,31 @@ func TestRefusalsAreRecordedAddedUp(t *testing.T) {
 	})
 }
 
+// Refusals that come at once are written together; none is lost, and each is there when it is answered.
+func TestRefusalsAtOnceAreAllWritten(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		d, start := door(t, db), time.Date(2026, 3, 1, 1, 2, 3, 0, time.UTC)
+		const many, actors = 64, 4
+		var wg sync.WaitGroup
+		for i := range many {
+			wg.Go(func() {
+				by := holder
+				by.Session = string(rune('a' + i%actors))
+				_ = d.At(start).Refuse(t.Context(), by, permit.Act{Name: permit.SetPhone, Account: "a"}, fault.New(fault.Denied, "no", "No."))
+				var count int64
+				if err := db.QueryRow(t.Context(), `SELECT COALESCE(sum(count), 0) FROM refusal WHERE actor = $1`, by.Name()).Scan(&count); err != nil || count == 0 {
+					t.Errorf("%s was answered before it was written: %v", by.Name(), err)
+				}
+			})
+		}
+		wg.Wait()
+		var rows, count int64
+		if err := db.QueryRow(t.Context(), `SELECT count(*), CAST(sum(count) AS BIGINT) FROM refusal`).Scan(&rows, &count); err != nil || rows != actors || count != many {
+			t.Errorf("%d rows with %d refusals: %v", rows, count, err)
+		}
+	})
+}
+
 func TestInternalFailureIsNotARefusal(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		d, boom := door(t, db), errors.New("boom")

@@ -39,6 +39,7 @@ type stage struct {
 
 // Files of the demonstration in its state folder.
 const (
+	markFile    = "demonstration" // says that the folder is the demonstration's own
 	castFile    = "cast.json"
 	placesFile  = "places.mmdb"
 	exchangeKey = "exchange-key.json"
@@ -78,6 +79,9 @@ func openStage(ctx context.Context, cfg Config, exchangeAddr string, log *slog.L
 }
 
 func (s *stage) open(ctx context.Context, cfg Config, l net.Listener) error {
+	if err := s.claim(); err != nil {
+		return err
+	}
 	if _, err := makeKeys(s.dir); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
@@ -100,6 +104,23 @@ func (s *stage) open(ctx context.Context, cfg Config, l net.Listener) error {
 		return err
 	}
 	return s.openExchange(ctx, l)
+}
+
+// claim marks the folder as the demonstration's own, and refuses one that holds somebody else's state:
+// the demonstration plants its past anew where that broke off, and would remove a real server's
+// database, which HOLDFAST_STATE may name.
+func (s *stage) claim() error {
+	for _, own := range []string{markFile, castFile} {
+		if _, err := os.Stat(s.path(own)); err == nil {
+			return nil
+		}
+	}
+	for _, theirs := range []string{sqliteFile, keysFile, socketFile} {
+		if _, err := os.Lstat(s.path(theirs)); err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return withHint(fmt.Errorf("%s holds %s, which the demonstration did not make", s.dir, theirs), "give the demonstration a folder of its own with --state")
+		}
+	}
+	return os.WriteFile(s.path(markFile), []byte("Made by holdfast run or demo. Nothing here is real.\n"), 0o600)
 }
 
 // readCast reads the cast, or plants its past. A past that was planted in part is planted anew:

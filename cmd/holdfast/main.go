@@ -26,7 +26,7 @@ import (
 // commands is the table of contents: one field a verb, one file a verb.
 type commands struct {
 	Run  runCmd  `cmd:"" help:"The whole demonstration on this machine: server, exchange, mailbox, thief."`
-	Demo demoCmd `cmd:"" help:"Play the story once in two minutes and say whether anything got out after the freeze."`
+	Demo demoCmd `cmd:"" help:"Play the story once, in a few seconds, and say whether anything got out after the freeze."`
 
 	Init   initCmd   `cmd:"" help:"Make the key file and say what to back up."`
 	Serve  serveCmd  `cmd:"" help:"Run the server."`

@@ -137,6 +137,21 @@ func TestTriesDoNotTellThatSomebodySignedIn(t *testing.T) {
 	})
 }
 
+// TestSignInsHaveALimitOfTheirOwn: a thief with the password cannot bury the first mail under a
+// hundred others, and nobody else sees that limit.
+func TestSignInsHaveALimitOfTheirOwn(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		r.join(mail)
+		for range 10 {
+			r.enter(mail)
+		}
+		_, err := r.SignIn(t.Context(), r.from, Entry{Mail: mail, Password: goodPassword})
+		wantCode(t, err, "too_often")
+		_, err = r.SignIn(t.Context(), r.from, Entry{Mail: mail, Password: "Wrong-Password-1"})
+		wantCode(t, err, "wrong_password")
+	})
+}
+
 // TestAStrangerCannotUseUpTheMails: however often a stranger has asked, the holder's own request
 // brings a mail.
 func TestAStrangerCannotUseUpTheMails(t *testing.T) {

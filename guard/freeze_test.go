@@ -282,7 +282,7 @@ func TestRestoreNeedsTwoOperatorsAndHoldsPayouts(t *testing.T) {
 		if _, err := w.guard.Freeze(ctx, again, w.id, "again"); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.guard.Approve(ctx, evidence.Actor{Kind: evidence.Operator, ID: "three"}, plan.ID); fault.KindOf(err) != fault.Conflict {
+		if _, err := w.guard.Approve(ctx, two, plan.ID); fault.KindOf(err) != fault.Conflict {
 			t.Errorf("an old plan: %v", err)
 		}
 		w.mail("(?i)restore|open")
@@ -310,6 +310,37 @@ func TestAPressStopsAProposal(t *testing.T) {
 		}
 		if _, err := w.guard.Approve(ctx, two, plan.ID); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// One person with two names is one person: a second self, enrolled a moment ago or not at all, can
+// neither propose nor approve, and a proposal ends with the operator who made it.
+func TestASecondSelfRestoresNothing(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		ctx := t.Context()
+		one, two, three := evidence.Actor{Kind: evidence.Operator, ID: "one"}, evidence.Actor{Kind: evidence.Operator, ID: "two"}, evidence.Actor{Kind: evidence.Operator, ID: "three"}
+		w.freeze()
+		for _, self := range []evidence.Actor{three, {Kind: evidence.Operator, ID: "nobody enrolled"}} {
+			if _, err := w.guard.Propose(ctx, self, w.id, "trust me"); fault.KindOf(err) != fault.Denied {
+				t.Errorf("%s proposed: %v", self.ID, err)
+			}
+		}
+		plan, err := w.guard.Propose(ctx, one, w.id, "identity checked in person")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.guard.Approve(ctx, three, plan.ID); fault.CodeOf(err) != "new_operator" {
+			t.Errorf("a second self approved: %v", err)
+		}
+		if err := account.RemoveOperator(ctx, w.door, two, "one"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.guard.Approve(ctx, two, plan.ID); fault.KindOf(err) != fault.Denied {
+			t.Errorf("approved what a removed operator proposed: %v", err)
+		}
+		if p, err := w.guard.Protection(ctx, w.id); err != nil || !p.Frozen() {
+			t.Errorf("%+v %v", p, err)
 		}
 	})
 }

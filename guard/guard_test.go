@@ -2,6 +2,7 @@ package guard_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"log/slog"
 	"regexp"
 	"testing"
@@ -85,6 +86,12 @@ func start(t testing.TB, db *store.DB) *world {
 	t.Helper()
 	w := node(t, db, nil)
 	w.run()
+	for _, name := range []string{"one", "two", "three"} { // the third has to wait before it counts
+		by := evidence.Actor{Kind: evidence.Operator, ID: "one"}
+		if _, err := account.AddOperator(t.Context(), w.door, by, name == "three", name, make([]byte, ed25519.PublicKeySize)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, service := range []string{"exchange", "another"} {
 		if _, err := account.AddService(t.Context(), w.door, evidence.Actor{Kind: evidence.Operator, ID: "one"}, service, []string{account.ScopeGuard}, nil); err != nil {
 			t.Fatal(err)

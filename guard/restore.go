@@ -38,6 +38,9 @@ func (g *Guard) Propose(ctx context.Context, by evidence.Actor, id account.ID, r
 	}
 	var p Plan
 	err := g.door.Do(ctx, by, permit.Act{Name: permit.ProposeRestore, Account: id}, func(tx *permit.Tx) error {
+		if err := account.CountsForRestore(ctx, tx, by.ID); err != nil {
+			return err
+		}
 		if !tx.Standing.Frozen() {
 			return fault.New(fault.Conflict, "not_frozen", "This account is not frozen.")
 		}
@@ -87,6 +90,11 @@ func (g *Guard) Approve(ctx context.Context, by evidence.Actor, planID string) (
 		var err error
 		if p, err = readPlan(ctx, tx, planID); err != nil {
 			return err
+		}
+		for _, name := range []string{by.ID, p.ProposedBy} { // who proposed may have been removed since
+			if err := account.CountsForRestore(ctx, tx, name); err != nil {
+				return err
+			}
 		}
 		switch {
 		case by.ID == p.ProposedBy:

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/account"
 	"holdfast/fault"
 	"holdfast/guard"
 )
@@ -82,6 +83,9 @@ func (s *socket) propose(ctx context.Context, by operator, raw json.RawMessage) 
 	if err := mustProve(by); err != nil {
 		return nil, err
 	}
+	if err := account.CountsForRestore(ctx, s.house.db, by.ID); err != nil {
+		return nil, err
+	}
 	id, err := s.find(ctx, args.Account)
 	if err != nil {
 		return nil, err
@@ -118,10 +122,8 @@ func (s *socket) approve(ctx context.Context, by operator, raw json.RawMessage) 
 	if err := mustProve(by); err != nil {
 		return nil, err
 	}
-	if now := s.house.db.Now(); now.Before(by.approves) {
-		return nil, withHint(fault.Until(fault.Denied, "new_operator",
-			"This operator was enrolled a short while ago and cannot approve before "+by.approves.Format(clock)+".", by.approves),
-			"otherwise one person could enrol a second name and approve alone")
+	if err := account.CountsForRestore(ctx, s.house.db, by.ID); err != nil {
+		return nil, err
 	}
 	plan, err := s.house.guard.Plan(ctx, args.Plan)
 	if err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -214,8 +213,6 @@ type operator struct {
 	evidence.Actor
 	// proven says that the command was signed with an enrolled key.
 	proven bool
-	// approves is when that key begins to count for approving a restore.
-	approves time.Time
 }
 
 // who finds out who sends a command. Without a signature it is the unix user, which is enough for
@@ -235,14 +232,17 @@ func (s *socket) who(ctx context.Context, verb string, cmd command) (operator, e
 		}
 		return by, nil
 	}
-	o, err := readOperator(ctx, s.house.db, cmd.Operator)
+	o, err := account.FindOperator(ctx, s.house.db, cmd.Operator)
 	if err != nil {
 		return operator{}, err
 	}
-	if !s.spend(cmd.Nonce) || !ed25519.Verify(o.public, signedBytes(verb, cmd.Nonce, cmd.Args), cmd.Signature) {
-		return operator{}, fault.New(fault.Denied, "operator_key", "This key is not the one that was enrolled for "+cmd.Operator+".")
+	if !s.spend(cmd.Nonce) {
+		return operator{}, fault.New(fault.Denied, "nonce", "This command was sent before, or waited too long. Send it again.")
 	}
-	by.ID, by.proven, by.approves = o.name, true, o.approves
+	if err := o.Proves(signedBytes(verb, cmd.Nonce, cmd.Args), cmd.Signature); err != nil {
+		return operator{}, err
+	}
+	by.ID, by.proven = o.Name, true
 	return by, nil
 }
 

@@ -57,7 +57,9 @@ type Kind struct {
 	Protective bool
 	Limit      Limit
 	// WrongOnly says that only refusals count towards the limit: at a public door, what was done
-	// would tell strangers, by an earlier end of their tries, that somebody uses the account.
+	// would tell strangers, by an earlier end of their tries, that somebody uses the account. What
+	// was done meets the same limit by itself, once the proof was right: each sign-in of a thief
+	// is a mail, and many would bury the first.
 	WrongOnly bool
 }
 

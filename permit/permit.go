@@ -287,16 +287,17 @@ func (d *Door) Allowed(ctx context.Context, act Act) error {
 	if !ok {
 		return fmt.Errorf("permit: %q is not in the table of acts", act.Name)
 	}
-	return d.limitAt(ctx, d.db, d.db.Now(), act.Account, kind)
+	return d.limitAt(ctx, d.db, d.db.Now(), act.Account, kind, false)
 }
 
 func (d *Door) limit(ctx context.Context, tx *store.Tx, account evidence.AccountID, kind Kind) error {
-	return d.limitAt(ctx, tx, tx.Now(), account, kind)
+	return d.limitAt(ctx, tx, tx.Now(), account, kind, true)
 }
 
 // limitAt counts the act's entries and refusals in the window. Refusals for this very limit do not
-// count, so that asking again does not push the end away.
-func (d *Door) limitAt(ctx context.Context, q store.Querier, now time.Time, account evidence.AccountID, kind Kind) error {
+// count, so that asking again does not push the end away. inside says that the door asks, after the
+// proof was found right.
+func (d *Door) limitAt(ctx context.Context, q store.Querier, now time.Time, account evidence.AccountID, kind Kind, inside bool) error {
 	if kind.Limit.Tries == 0 {
 		return nil
 	}
@@ -310,10 +311,14 @@ func (d *Door) limitAt(ctx context.Context, q store.Querier, now time.Time, acco
 	if err != nil {
 		return fmt.Errorf("permit: count tries: %w", err)
 	}
+	used := done + refused
 	if kind.WrongOnly {
-		done = 0
+		used = refused
+		if inside {
+			used = max(done, refused)
+		}
 	}
-	if done+refused < int64(kind.Limit.Tries) {
+	if used < int64(kind.Limit.Tries) {
 		return nil
 	}
 	until := now.Add(kind.Limit.Window)

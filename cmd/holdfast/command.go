@@ -106,9 +106,10 @@ type desk struct {
 	As    string `placeholder:"NAME" help:"Your name, where you have no key. It is recorded as claimed, not as proven."`
 }
 
-// client returns an HTTP client that speaks to the socket, whatever the URL's host.
+// client returns an HTTP client that speaks to the socket, whatever the URL's host. It is made for one
+// request, so its connection ends with that.
 func (d desk) client() *http.Client {
-	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var dialer net.Dialer
 		return dialer.DialContext(ctx, "unix", filepath.Join(d.State, socketFile))
 	}}}

@@ -298,8 +298,9 @@ func (s *site) verifies(t *testing.T, p *process, id string) {
 // about to die. A freeze whose sync failed is not acknowledged, whatever is tried again meanwhile; and
 // a server on a sound disk finds every one that was.
 func TestDurabilityFailingSyncs(t *testing.T) {
+	t.Setenv("HOLDFAST_DRAIN", "1s") // deliveries that cannot be written do not end by themselves
 	s := newSite(t, "")
-	ids := s.freezable(t, 100)
+	ids := s.freezable(t, 80)
 	p, end := s.underStrace(t, "", "-e", traceCalls, "-e", "inject=fsync,fdatasync:error=EIO:when=15+")
 	var markers, frozen []string
 	var refused error

@@ -28,15 +28,19 @@ async function serve() {
   const built = spawnSync("go", ["test", "-c", "-o", binary, "./web/holder"], { cwd: root, stdio: "inherit" });
   if (built.status !== 0) throw new Error("web/holder does not build");
   const file = path.join(out, "address");
-  const server = spawn(binary, ["-test.run", "^TestShotServer$", "-test.timeout", "0"], {
+  const server = spawn(binary, ["-test.run", "^(TestShotServer|TestEveryPageHasItsStates)$", "-test.timeout", "0"], {
     cwd: path.join(root, "web", "holder"), env: { ...process.env, HOLDFAST_SHOTS: file }, stdio: ["pipe", "inherit", "inherit"],
   });
-  const ended = new Promise((resolve) => server.once("exit", resolve));
+  const ended = new Promise((resolve) => server.once("exit", (code) => resolve({ code })));
   for (;;) {
     if (fs.existsSync(file) && fs.readFileSync(file, "utf8") !== "") break;
-    if (await Promise.race([ended.then(() => true), new Promise((r) => setTimeout(r, 50, false))])) throw new Error("the picture server ended");
+    if (await Promise.race([ended, new Promise((r) => setTimeout(r, 50, false))])) throw new Error("the picture server ended");
   }
-  return { base: fs.readFileSync(file, "utf8"), stop: async () => { server.stdin.end(); await ended; fs.rmSync(binary); } };
+  return { base: fs.readFileSync(file, "utf8"), stop: async () => {
+    server.stdin.end();
+    if ((await ended).code !== 0) fault("states", "a route without a list of states, or a page that does not answer: see above");
+    fs.rmSync(binary);
+  } };
 }
 
 function listen(tab, where) {
@@ -117,6 +121,11 @@ async function plain(browser, base, shots) {
         await tab.keyboard.press("Escape");
       } else if (!(await button.isVisible())) fault(name, `a form without a visible button: ${await form.getAttribute("action")}`);
     }
+    // 320 px is a desktop page enlarged to 400 % (WCAG 1.4.10).
+    await tab.setViewportSize({ width: 320, height: 640 });
+    const narrow = await tab.evaluate(checks.measure);
+    if (narrow.overflow > 0) fault(name, `at 320 px it scrolls sideways by ${narrow.overflow} px: ${narrow.wide}`);
+    await tab.setViewportSize(sizes[0]);
     const file = `${shot.path.replace(/[^a-z0-9]+/gi, "-").replace(/^-/, "")}-plain.png`;
     await tab.screenshot({ path: path.join(out, file), fullPage: true });
     shot.files.push(file);

@@ -41,6 +41,10 @@ func errOperatorKey(name string) error {
 	return fault.New(fault.Denied, "operator_key", fmt.Sprintf("This key is not the one that was enrolled for %.40q.", name))
 }
 
+func errOperatorExists() error {
+	return fault.New(fault.Conflict, "operator_exists", "There is or was an operator of this name. Names are not used twice, so that old records stay clear.")
+}
+
 func errOperatorProof() error {
 	return fault.New(fault.Denied, "operator_key_needed", "This opens something, so it has to be signed with an operator's key: two people are needed, and a name that anyone can type is nobody.")
 }
@@ -146,13 +150,27 @@ func AddOperator(ctx context.Context, door *permit.Door, by evidence.Actor, prov
 			}
 			o.CountsFrom = tx.Now().Add(operatorWait)
 		}
+		var same int64
+		if err := tx.QueryRow(ctx, `SELECT count(*) FROM operator WHERE public_key = $1`, public).Scan(&same); err != nil {
+			return fmt.Errorf("look for the key: %w", err)
+		}
+		if same > 0 {
+			return fault.New(fault.Conflict, "operator_key_exists", "This key is or was enrolled under another name. Two names need two keys, or they are not two people.")
+		}
+		// "Alice" beside "alice" would be read as one person in every record.
+		if err := tx.QueryRow(ctx, `SELECT count(*) FROM operator WHERE lower(name) = lower($1)`, name).Scan(&same); err != nil {
+			return fmt.Errorf("look for the name: %w", err)
+		}
+		if same > 0 {
+			return errOperatorExists()
+		}
 		n, err := tx.Exec(ctx, `INSERT INTO operator (name, public_key, added_at, added_by, approves_from, removed_at) VALUES ($1, $2, $3, $4, $5, 0) ON CONFLICT (name) DO NOTHING`,
 			name, public, store.Micros(o.AddedAt), by.ID, store.Micros(o.CountsFrom))
 		if err != nil {
 			return fmt.Errorf("enrol operator: %w", err)
 		}
 		if n == 0 {
-			return fault.New(fault.Conflict, "operator_exists", "There is or was an operator of this name. Names are not used twice, so that old records stay clear.")
+			return errOperatorExists()
 		}
 		tx.Note("operator", name)
 		tx.Note("counts_from", o.CountsFrom)

@@ -88,7 +88,7 @@ func start(t testing.TB, db *store.DB) *world {
 	w.run()
 	for _, name := range []string{"one", "two", "three"} { // the third has to wait before it counts
 		by := evidence.Actor{Kind: evidence.Operator, ID: "one"}
-		if _, err := account.AddOperator(t.Context(), w.door, by, name == "three", name, make([]byte, ed25519.PublicKeySize)); err != nil {
+		if _, err := account.AddOperator(t.Context(), w.door, by, name == "three", name, append([]byte(name), make([]byte, ed25519.PublicKeySize-len(name))...)); err != nil {
 			t.Fatal(err)
 		}
 	}

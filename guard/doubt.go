@@ -45,7 +45,7 @@ func (g *Guard) insist(ctx context.Context, id account.ID, press func(context.Co
 	}
 	if !there {
 		g.log.ErrorContext(ctx, "freeze not recorded yet: closed on this node and tried again", "account", string(id), "error", why)
-		go g.settle(context.WithoutCancel(ctx), id, d, press)
+		g.work.Go(func() { g.settle(context.WithoutCancel(ctx), id, d, press) })
 	}
 	limit := time.NewTimer(doubtWait)
 	defer limit.Stop()
@@ -58,11 +58,19 @@ func (g *Guard) insist(ctx context.Context, id account.ID, press func(context.Co
 	return Frozenness{}, fmt.Errorf("freeze: %w: %w", store.ErrUnknownOutcome, why)
 }
 
-// settle tries the press until the database says yes or no.
+// settle tries the press until the database says yes or no. When the node ends first, the account
+// stays closed on it, and nothing was acknowledged.
 func (g *Guard) settle(ctx context.Context, id account.ID, d *doubt, press func(context.Context) (Frozenness, error)) {
 	for pause := firstTry; ; pause = min(2*pause, longestTry) {
 		t := time.NewTimer(pause)
-		<-t.C
+		select {
+		case <-t.C:
+		case <-g.ending:
+			t.Stop()
+			d.err = store.ErrUnknownOutcome
+			close(d.known)
+			return
+		}
 		if d.out, d.err = press(ctx); !unanswered(d.err) {
 			break
 		}

@@ -50,7 +50,9 @@ type Guard struct {
 	cfg      Config
 	mu       sync.Mutex
 	changed  chan struct{} // closed and replaced at each closing on this node; guarded by mu
-	doubts   sync.Map      // account.ID to *doubt: presses that the database has not answered for
+	ending   chan struct{} // closed by Close
+	work     sync.WaitGroup
+	doubts   sync.Map // account.ID to *doubt: presses that the database has not answered for
 }
 
 // New returns a guard behind the door. Screen may be nil: then nothing is screened. The caller
@@ -74,10 +76,16 @@ func New(door *permit.Door, accounts *account.Accounts, post *notice.Post, scree
 	}
 	g := &Guard{
 		door: door, db: door.DB(), keys: door.DB().Keys(), accounts: accounts, post: post, log: log,
-		screen: screen, cfg: cfg, changed: make(chan struct{}),
+		screen: screen, cfg: cfg, changed: make(chan struct{}), ending: make(chan struct{}),
 	}
 	door.OnClosing(g.hint)
 	return g, nil
+}
+
+// Close ends what the guard still tries by itself. Call it once, before the database is closed.
+func (g *Guard) Close() {
+	close(g.ending)
+	g.work.Wait()
 }
 
 // hint wakes everyone who follows the change feed on this node.

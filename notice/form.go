@@ -107,3 +107,20 @@ func (p *Post) form(ctx context.Context, id string) error {
 		return err
 	})
 }
+
+// noticesKept is how long it stays written down that a mail was sent, and to whom.
+const noticesKept = 400 * 24 * time.Hour
+
+// Tidy drops forms whose jobs have given up, with what was typed into them, and notices that were
+// sent more than a year ago. Call it now and then; hourly is plenty.
+func (p *Post) Tidy(ctx context.Context) error {
+	return p.db.Housekeep(ctx, func(tx *store.Tx) error {
+		if _, err := tx.Exec(ctx, `DELETE FROM public_request WHERE made_at < $1`, store.Micros(tx.Now().Add(-24*formAge))); err != nil {
+			return fmt.Errorf("tidy forms: %w", err)
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM notice WHERE sent_at <> 0 AND sent_at < $1`, store.Micros(tx.Now().Add(-noticesKept))); err != nil {
+			return fmt.Errorf("tidy notices: %w", err)
+		}
+		return nil
+	})
+}

@@ -602,3 +602,32 @@ func BenchmarkDelivery(b *testing.B) {
 		})
 	}
 }
+
+func TestTidyDropsFormsThatGaveUp(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		now := time.Date(2026, 3, 1, 1, 2, 3, 0, time.UTC)
+		for _, age := range []time.Duration{0, 23 * time.Hour, 25 * time.Hour} {
+			past := db.At(now.Add(-age))
+			post, err := NewPost(past, Config{House: House{Base: "https://holdfast.test"}, Sender: NewMailbox(past)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := past.Housekeep(t.Context(), func(tx *store.Tx) error { return post.EnqueuePublic(t.Context(), tx, "reset", "x") }); err != nil {
+				t.Fatal(err)
+			}
+			if age == 25*time.Hour {
+				present, err := NewPost(db.At(now), Config{House: House{Base: "https://holdfast.test"}, Sender: NewMailbox(db)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := present.Tidy(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		var left int64
+		if err := db.QueryRow(t.Context(), `SELECT count(*) FROM public_request`).Scan(&left); err != nil || left != 2 {
+			t.Errorf("%d forms are left, %v", left, err)
+		}
+	})
+}

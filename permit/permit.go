@@ -370,3 +370,22 @@ func (d *Door) Platform(ctx context.Context) error {
 		return err
 	})
 }
+
+const (
+	attemptsKept = 48 * time.Hour
+	refusalsKept = 400 * 24 * time.Hour // as long as an investigation may ask for them
+)
+
+// Tidy drops counters that no limit looks at any more, and refusals of more than a year ago. Call
+// it now and then; hourly is plenty.
+func (d *Door) Tidy(ctx context.Context) error {
+	return d.db.Housekeep(ctx, func(tx *store.Tx) error {
+		if _, err := tx.Exec(ctx, `DELETE FROM attempt WHERE start < $1`, store.Micros(tx.Now().Add(-attemptsKept))); err != nil {
+			return fmt.Errorf("tidy attempts: %w", err)
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM refusal WHERE last_at < $1`, store.Micros(tx.Now().Add(-refusalsKept))); err != nil {
+			return fmt.Errorf("tidy refusals: %w", err)
+		}
+		return nil
+	})
+}

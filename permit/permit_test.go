@@ -244,3 +244,27 @@ func TestEveryActIsComplete(t *testing.T) {
 		}
 	}
 }
+
+func TestTidyKeepsWhatIsStillAskedFor(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		now := time.Date(2026, 3, 1, 1, 2, 3, 0, time.UTC)
+		d := door(t, db)
+		for _, age := range []time.Duration{0, 24 * time.Hour, 72 * time.Hour, 500 * 24 * time.Hour} {
+			then := d.At(now.Add(-age))
+			if err := then.Attempt(t.Context(), "source", permit.Limit{Tries: 9, Window: time.Hour}); err != nil {
+				t.Fatal(err)
+			}
+			_ = then.Refuse(t.Context(), holder, permit.Act{Name: permit.EnterSession, Account: "a"}, fault.New(fault.Denied, "wrong", "Wrong."))
+		}
+		if err := d.At(now).Tidy(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var attempts, refusals int64
+		if err := db.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM attempt), (SELECT count(*) FROM refusal)`).Scan(&attempts, &refusals); err != nil {
+			t.Fatal(err)
+		}
+		if attempts != 2 || refusals != 3 {
+			t.Errorf("%d attempts and %d refusals are left", attempts, refusals)
+		}
+	})
+}

@@ -115,4 +115,29 @@ func build(cfg Config, db *store.DB, send notice.Sender, log *slog.Logger) (*hou
 }
 
 // close gives back what the house holds of its own. The database is the caller's.
-func (h *house) close() error { return h.places.Close() }
+func (h *house) close() error {
+	if h.guard != nil {
+		h.guard.Close()
+	}
+	return h.places.Close()
+}
+
+// tidyEvery is how often what nobody will ask for any more is dropped.
+const tidyEvery = time.Hour
+
+// tidy keeps the tables small until ctx ends. A round that fails is logged: the next one does its
+// work too.
+func (h *house) tidy(ctx context.Context) {
+	every := time.NewTicker(tidyEvery)
+	defer every.Stop()
+	for {
+		if err := errors.Join(h.door.Tidy(ctx), h.accounts.Tidy(ctx), h.post.Tidy(ctx)); err != nil && ctx.Err() == nil {
+			h.log.WarnContext(ctx, "tidy", "error", err)
+		}
+		select {
+		case <-every.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

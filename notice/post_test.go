@@ -612,6 +612,7 @@ func TestTidyDropsFormsThatGaveUp(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			post.Handle("reset", func(context.Context, json.RawMessage, time.Time) error { return nil })
 			if err := past.Housekeep(t.Context(), func(tx *store.Tx) error { return post.EnqueuePublic(t.Context(), tx, "reset", "x") }); err != nil {
 				t.Fatal(err)
 			}

@@ -9,6 +9,7 @@ import (
 	"holdfast/evidence"
 	"holdfast/notice"
 	"holdfast/permit"
+	"holdfast/store"
 )
 
 // mailDays is how far back addresses are told of what opens or closes an account: a thief who
@@ -39,8 +40,21 @@ func (g *Guard) tellFrozen(ctx context.Context, tx *permit.Tx) error {
 	return g.tell(ctx, tx, notice.Frozen{Event: notice.EventOf(tx.By, tx.Now()), By: how[tx.By.Kind]})
 }
 
-// tellRequested tells that assets are about to leave.
+// mailsAnHour is how many mails an hour an account gets about withdrawals. A stolen key could
+// otherwise bury the one that warns under thousands.
+const mailsAnHour = 10
+
+// tellRequested tells that assets are about to leave, as long as the mailbox is not full of it.
 func (g *Guard) tellRequested(ctx context.Context, tx *permit.Tx, w Withdrawal, by looked) error {
+	var lately int64
+	if err := tx.QueryRow(ctx, `SELECT count(*) FROM (SELECT made_at FROM notice WHERE account_id = $1 AND kind = $2 AND made_at > $3 LIMIT $4) n`,
+		string(w.Account), string(notice.KindWithdrawalRequested), store.Micros(tx.Now().Add(-time.Hour)), mailsAnHour).Scan(&lately); err != nil {
+		return fmt.Errorf("count mails: %w", err)
+	}
+	if lately >= mailsAnHour {
+		tx.Note("not_mailed", "ten mails about withdrawals went out in the last hour")
+		return nil
+	}
 	with := "a signed-in session"
 	if by.kind == "api_key" {
 		with = "API key " + by.credentialID

@@ -152,10 +152,12 @@ var acts = []Kind{
 	{Name: QueueMail, Class: Records, By: []evidence.Kind{evidence.System}},
 	{Name: SendFreezeLink, Class: Closes, By: []evidence.Kind{evidence.System}, Limit: Limit{6, time.Hour}},
 	{Name: Freeze, Class: Closes, By: []evidence.Kind{evidence.Holder, evidence.Operator, evidence.Integrator, evidence.Link, evidence.Code}},
-	{Name: ProposeRestore, Class: Records, By: operator},
+	{Name: ProposeRestore, Class: Records, By: operator, Limit: Limit{20, day}},
 	{Name: ApproveRestore, Exit: SupportChange, By: operator},
 	{Name: PlaceHold, Class: Closes, By: []evidence.Kind{evidence.Operator, evidence.Integrator, evidence.System}},
 	{Name: SubmitReceipt, Class: Records, By: platform},
+	// What the platform's software does in a loop has no limit here: it is its own customers'
+	// customer, and a limit that a busy trader meets would teach it to look for a way round.
 	{Name: RequestWithdrawal, Exit: WithdrawalRequest, By: software},
 	{Name: RequestTransfer, Exit: InternalTransfer, By: software},
 	{Name: ConfirmWithdrawal, Exit: PendingWithdrawal, By: platform},
@@ -164,7 +166,7 @@ var acts = []Kind{
 	{Name: ReportMovements, Class: Records, By: platform},
 	{Name: DismissSign, Class: Records, By: person},
 	{Name: RegisterAccount, Exit: SignIn, By: platform},
-	{Name: RegisterKey, Exit: APIKey, By: platform},
+	{Name: RegisterKey, Exit: APIKey, By: platform, Limit: Limit{500, time.Hour}},
 	{Name: EndKey, Class: Closes, By: platform},
 	{Name: AddService, Class: Records, By: operator},
 	{Name: RemoveService, Class: Records, By: operator},

@@ -304,10 +304,10 @@ func (d *Door) limitAt(ctx context.Context, q store.Querier, now time.Time, acco
 	since := store.Micros(now.Add(-kind.Limit.Window))
 	var done, refused, oldest int64
 	err := q.QueryRow(ctx, `SELECT
-			(SELECT count(*) FROM entry WHERE account_id = $1 AND act = $2 AND at > $3),
+			(SELECT count(*) FROM (SELECT at FROM entry WHERE account_id = $1 AND act = $2 ORDER BY seq DESC LIMIT $5) newest WHERE at > $3),
 			(SELECT CAST(COALESCE(sum(count), 0) AS BIGINT) FROM refusal WHERE account_id = $1 AND act = $2 AND minute > $4 AND code <> 'too_often'),
 			(SELECT COALESCE(min(minute), 0) FROM refusal WHERE account_id = $1 AND act = $2 AND minute > $4 AND code <> 'too_often')`,
-		string(account), kind.Name, since, since-time.Minute.Microseconds()).Scan(&done, &refused, &oldest)
+		string(account), kind.Name, since, since-time.Minute.Microseconds(), kind.Limit.Tries).Scan(&done, &refused, &oldest)
 	if err != nil {
 		return fmt.Errorf("permit: count tries: %w", err)
 	}

@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"holdfast/account"
 	"holdfast/fault"
+	"holdfast/guard"
+	"holdfast/store"
 )
 
 // freezeCmd closes every exit of an account. It needs no key: closing is never made hard.
@@ -68,6 +71,11 @@ func (s *socket) freeze(ctx context.Context, by operator, raw json.RawMessage) (
 	if args.Yes {
 		// The wait belongs to the freeze, not to the terminal that asked for it.
 		done, err := s.house.guard.Freeze(context.WithoutCancel(ctx), by.Actor, id, args.Reason)
+		if errors.Is(err, store.ErrUnknownOutcome) {
+			return nil, withHint(fault.Wrap(fault.Internal, "not_known_yet",
+				"The database has not answered. The account is closed on this server meanwhile, and the press is tried again until it is answered.", err),
+				"look with holdfast status %s; a full disk or a lost database is the usual cause", id)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -143,7 +151,11 @@ func (s *socket) protection(ctx context.Context, id account.ID) (statusReply, er
 		r.Receipts = append(r.Receipts, statusReceipt{string(e.Exit), e.Enforcer, moment(e.ClosedAt), e.Stopped, e.Detail})
 	}
 	for _, b := range p.Blocks {
-		r.Blocks = append(r.Blocks, b.Sentence)
+		said := guard.Title(b.Exit) + ": " + b.Sentence
+		if !b.Until.IsZero() {
+			said += " Until " + b.Until.UTC().Format(clock) + "."
+		}
+		r.Blocks = append(r.Blocks, said)
 	}
 	for _, w := range p.MayHaveLeft {
 		r.MayHaveLeft = append(r.MayHaveLeft, fmt.Sprintf("%s %s to %s", w.Amount, w.Asset, w.Address))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/mail"
@@ -43,8 +44,11 @@ type house struct {
 // openStore opens the database with the key file. It never makes keys.
 func openStore(ctx context.Context, cfg Config, now func() time.Time) (*store.DB, error) {
 	keys, err := store.ReadKeyset(cfg.keys())
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, withHint(err, "holdfast init --dir %s makes a key file; beside an old database, bring its own back from the back-up", cfg.State)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return store.Open(ctx, store.Config{DSN: cfg.dsn(), Keys: keys, Now: now, AllowVolatile: volatileStore})
 }

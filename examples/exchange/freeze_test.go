@@ -171,7 +171,7 @@ func TestFreezeStopsEverythingAndCountsIt(t *testing.T) {
 		stopped int64
 		detail  string
 	}{
-		exitOrder:             {0, "No new orders. 0 open connections closed"},
+		exitOrder:             {0, "No new orders"},
 		exitOpenOrder:         {2, "2 open orders cancelled: 0.1 BTC, 5000 USDT stayed here"},
 		exitPendingWithdrawal: {1, "1 pending withdrawal cancelled: 0.05 BTC stayed here"},
 		exitInternalTransfer:  {1, "1 pending transfer cancelled: 100 USDT stayed here"},

@@ -24,7 +24,10 @@ func (t *txn) writeReceipts(account string, c *holdfastv1.Closing, streams int) 
 		switch exit {
 		case exitOrder:
 			n = streams
-			what = []string{"No new orders. " + count(streams, "open connection") + " closed"}
+			what = []string{"No new orders"}
+			if streams > 0 {
+				what = []string{"No new orders. " + count(streams, "open connection") + " closed"}
+			}
 		case exitOpenOrder:
 			n, what, err = t.stoppedOrders(account, c.GetEpoch())
 		case exitPendingWithdrawal:

@@ -323,3 +323,14 @@ func (a *Accounts) SetLimit(ctx context.Context, by evidence.Actor, id ID, perce
 		return nil
 	})
 }
+
+// VoidPassword makes a password that was set before a moment match nothing any more, and reports
+// whether there was one. The holder chooses a new one by mail. It runs in the act of a restore.
+func (a *Accounts) VoidPassword(ctx context.Context, tx *permit.Tx, before time.Time) (bool, error) {
+	n, err := tx.Exec(ctx, `UPDATE account SET password_hash = $2 WHERE account_id = $1 AND password_hash <> '' AND password_changed_at < $3 AND password_reset_at < $3`,
+		string(tx.Standing.Account), a.decoy, store.Micros(before))
+	if err != nil {
+		return false, fmt.Errorf("void password: %w", err)
+	}
+	return n > 0, nil
+}

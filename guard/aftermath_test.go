@@ -122,7 +122,7 @@ func TestThePlatformsChainIsNoAccount(t *testing.T) {
 
 func restore(t *testing.T, w *world) {
 	t.Helper()
-	plan, err := w.guard.Propose(t.Context(), evidence.Actor{Kind: evidence.Operator, ID: "one"}, w.id, "identity checked")
+	plan, err := w.guard.Propose(t.Context(), evidence.Actor{Kind: evidence.Operator, ID: "one"}, w.id, "identity checked", false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"regexp"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -247,11 +249,11 @@ func TestRestoreNeedsTwoOperatorsAndHoldsPayouts(t *testing.T) {
 		ctx := t.Context()
 		key := w.key()
 		one, two := evidence.Actor{Kind: evidence.Operator, ID: "one"}, evidence.Actor{Kind: evidence.Operator, ID: "two"}
-		if _, err := w.guard.Propose(ctx, one, w.id, "identity checked"); fault.KindOf(err) != fault.Conflict {
+		if _, err := w.guard.Propose(ctx, one, w.id, "identity checked", false); fault.KindOf(err) != fault.Conflict {
 			t.Errorf("a proposal for an open account: %v", err)
 		}
 		w.freeze()
-		plan, err := w.guard.Propose(ctx, one, w.id, "identity checked in person")
+		plan, err := w.guard.Propose(ctx, one, w.id, "identity checked in person", false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -295,7 +297,7 @@ func TestAPressStopsAProposal(t *testing.T) {
 		ctx := t.Context()
 		one, two := evidence.Actor{Kind: evidence.Operator, ID: "one"}, evidence.Actor{Kind: evidence.Operator, ID: "two"}
 		w.freeze()
-		plan, err := w.guard.Propose(ctx, one, w.id, "identity checked in person")
+		plan, err := w.guard.Propose(ctx, one, w.id, "identity checked in person", false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -305,7 +307,7 @@ func TestAPressStopsAProposal(t *testing.T) {
 		if _, err := w.guard.Approve(ctx, two, plan.ID); fault.CodeOf(err) != "pressed_again" {
 			t.Errorf("approved after a press: %v", err)
 		}
-		if plan, err = w.guard.Propose(ctx, one, w.id, "the holder pressed by mistake"); err != nil {
+		if plan, err = w.guard.Propose(ctx, one, w.id, "the holder pressed by mistake", false); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := w.guard.Approve(ctx, two, plan.ID); err != nil {
@@ -322,11 +324,11 @@ func TestASecondSelfRestoresNothing(t *testing.T) {
 		one, two, three := evidence.Actor{Kind: evidence.Operator, ID: "one"}, evidence.Actor{Kind: evidence.Operator, ID: "two"}, evidence.Actor{Kind: evidence.Operator, ID: "three"}
 		w.freeze()
 		for _, self := range []evidence.Actor{three, {Kind: evidence.Operator, ID: "nobody enrolled"}} {
-			if _, err := w.guard.Propose(ctx, self, w.id, "trust me"); fault.KindOf(err) != fault.Denied {
+			if _, err := w.guard.Propose(ctx, self, w.id, "trust me", false); fault.KindOf(err) != fault.Denied {
 				t.Errorf("%s proposed: %v", self.ID, err)
 			}
 		}
-		plan, err := w.guard.Propose(ctx, one, w.id, "identity checked in person")
+		plan, err := w.guard.Propose(ctx, one, w.id, "identity checked in person", false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -412,5 +414,49 @@ func TestTwoNodesDecideAlike(t *testing.T) {
 	wg.Wait()
 	if wrong.Load() != 0 {
 		t.Errorf("%d of %d questions asked after the acknowledgement were allowed", wrong.Load(), asked.Load())
+	}
+}
+
+// The password that a thief knew does not open the account again after the restore, unless the plan
+// says that it should; one that was replaced during the freeze does.
+func TestRestoreVoidsAPasswordThatWasNotReplaced(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		keep, replace bool
+		works         string
+	}{
+		{"not replaced", false, false, ""},
+		{"kept on purpose", true, false, password},
+		{"replaced during the freeze", false, true, "Another-Horse-8-Battery"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			each(t, func(t *testing.T, w *world) {
+				ctx := t.Context()
+				one, two := evidence.Actor{Kind: evidence.Operator, ID: "one"}, evidence.Actor{Kind: evidence.Operator, ID: "two"}
+				w.freeze()
+				if c.replace {
+					if err := w.accounts.RequestPasswordCode(ctx, w.actor(), w.id); err != nil {
+						t.Fatal(err)
+					}
+					code := strings.TrimSpace(regexp.MustCompile(`(?m)^    (\S.*)$`).FindString(w.mail("code to change").Text))
+					if _, err := w.accounts.ChangePassword(ctx, w.actor(), w.id, account.PasswordChange{Code: code, Next: c.works}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				plan, err := w.guard.Propose(ctx, one, w.id, "identity checked in person", c.keep)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := w.guard.Approve(ctx, two, plan.ID); err != nil {
+					t.Fatal(err)
+				}
+				for _, try := range []string{password, "Another-Horse-8-Battery"} {
+					_, err := w.accounts.SignIn(ctx, w.from, account.Entry{Mail: mail, Password: try})
+					if (err == nil) != (try == c.works) {
+						t.Errorf("sign-in with %q: %v", try, err)
+					}
+				}
+			})
+		})
 	}
 }

@@ -24,6 +24,9 @@ type Plan struct {
 	ProposedAt time.Time
 	ApprovedBy string
 	ApprovedAt time.Time
+	// KeepPassword leaves the password of before the freeze in force. Without it, one that was not
+	// replaced during the freeze stops working: whoever stole it would be back at once.
+	KeepPassword bool
 }
 
 // planLife is how long a proposal can be approved: what was true when it was written may not be a
@@ -32,7 +35,7 @@ const planLife = 7 * 24 * time.Hour
 
 // Propose writes down that an operator wants to end a freeze and why, and tells every address of
 // the last 30 days. It opens nothing.
-func (g *Guard) Propose(ctx context.Context, by evidence.Actor, id account.ID, reason string) (Plan, error) {
+func (g *Guard) Propose(ctx context.Context, by evidence.Actor, id account.ID, reason string, keepPassword bool) (Plan, error) {
 	if reason == "" || len(reason) > 500 || !utf8.ValidString(reason) {
 		return Plan{}, fault.New(fault.Invalid, "reason", "Give a reason of 1 to 500 bytes: how do you know that it is the holder who asks?")
 	}
@@ -44,9 +47,9 @@ func (g *Guard) Propose(ctx context.Context, by evidence.Actor, id account.ID, r
 		if !tx.Standing.Frozen() {
 			return fault.New(fault.Conflict, "not_frozen", "This account is not frozen.")
 		}
-		p = Plan{ID: store.NewID(), Account: id, Epoch: tx.Standing.Epoch, Reason: reason, ProposedBy: by.ID, ProposedAt: tx.Now()}
-		if _, err := tx.Exec(ctx, `INSERT INTO restore_plan (account_id, plan_id, epoch, reason, proposed_by, proposed_at, approved_by, approved_at)
-			VALUES ($1, $2, $3, $4, $5, $6, '', 0)`, string(id), p.ID, p.Epoch, p.Reason, p.ProposedBy, store.Micros(p.ProposedAt)); err != nil {
+		p = Plan{ID: store.NewID(), Account: id, Epoch: tx.Standing.Epoch, Reason: reason, ProposedBy: by.ID, ProposedAt: tx.Now(), KeepPassword: keepPassword}
+		if _, err := tx.Exec(ctx, `INSERT INTO restore_plan (account_id, plan_id, epoch, reason, proposed_by, proposed_at, approved_by, approved_at, keep_password)
+			VALUES ($1, $2, $3, $4, $5, $6, '', 0, $7)`, string(id), p.ID, p.Epoch, p.Reason, p.ProposedBy, store.Micros(p.ProposedAt), p.KeepPassword); err != nil {
 			return fmt.Errorf("keep proposal: %w", err)
 		}
 		tx.Note("plan", p.ID)
@@ -64,8 +67,8 @@ func (g *Guard) Plan(ctx context.Context, planID string) (Plan, error) {
 func readPlan(ctx context.Context, q store.Querier, planID string) (Plan, error) {
 	p := Plan{ID: planID}
 	var proposed, approved int64
-	err := q.QueryRow(ctx, `SELECT account_id, epoch, reason, proposed_by, proposed_at, approved_by, approved_at FROM restore_plan WHERE plan_id = $1`, planID).
-		Scan(&p.Account, &p.Epoch, &p.Reason, &p.ProposedBy, &proposed, &p.ApprovedBy, &approved)
+	err := q.QueryRow(ctx, `SELECT account_id, epoch, reason, proposed_by, proposed_at, approved_by, approved_at, keep_password FROM restore_plan WHERE plan_id = $1`, planID).
+		Scan(&p.Account, &p.Epoch, &p.Reason, &p.ProposedBy, &proposed, &p.ApprovedBy, &approved, &p.KeepPassword)
 	if noRows(err) {
 		return p, fault.New(fault.NotFound, "unknown_plan", "There is no such proposal.")
 	}
@@ -78,9 +81,11 @@ func readPlan(ctx context.Context, q store.Querier, planID string) (Plan, error)
 
 // Approve ends the freeze that the plan names. The approver must be another operator than the one
 // who proposed it. Sessions stay ended and keys stay suspended: the holder signs in anew and
-// enables or deletes each key. Links that would change the address or the password are over. Payouts stay held, by default for 48 hours, and every address of
-// the last 30 days is told. A plan for an earlier freeze opens nothing, and neither does one after
-// which somebody pressed Freeze again: the mail about a proposal says that this stops it.
+// enables or deletes each key. Links that would change the address or the password are over, and a
+// password that was not replaced during the freeze stops working unless the plan keeps it. Payouts
+// stay held, by default for 48 hours, and every address of the last 30 days is told. A plan for an
+// earlier freeze opens nothing, and neither does one after which somebody pressed Freeze again: the
+// mail about a proposal says that this stops it.
 func (g *Guard) Approve(ctx context.Context, by evidence.Actor, planID string) (Plan, error) {
 	p, err := readPlan(ctx, g.db, planID)
 	if err != nil {
@@ -120,6 +125,12 @@ func (g *Guard) Approve(ctx context.Context, by evidence.Actor, planID string) (
 		if err := account.EndWaiting(ctx, tx); err != nil {
 			return err
 		}
+		void := false
+		if !p.KeepPassword {
+			if void, err = g.accounts.VoidPassword(ctx, tx, tx.Standing.FrozenAt); err != nil {
+				return err
+			}
+		}
 		tx.RaiseEpoch()
 		tx.Standing.FrozenAt, tx.Standing.RestoredAt = time.Time{}, tx.Now()
 		held := tx.Now().Add(g.cfg.Lengths[HeldRestored])
@@ -129,10 +140,11 @@ func (g *Guard) Approve(ctx context.Context, by evidence.Actor, planID string) (
 			return err
 		}
 		tx.Note("plan", p.ID)
+		tx.Note("password_void", void)
 		tx.Note("proposed_by", p.ProposedBy)
 		tx.Note("payouts_held_until", held)
 		tx.Announce("restore", "")
-		return g.tell(ctx, tx, notice.Restored{Event: notice.EventOf(by, tx.Now()), Reason: p.Reason, HeldUntil: held})
+		return g.tell(ctx, tx, notice.Restored{Event: notice.EventOf(by, tx.Now()), Reason: p.Reason, HeldUntil: held, NewPassword: void})
 	})
 	return p, err
 }

@@ -91,6 +91,8 @@ type Restored struct {
 	Event
 	Reason    string    `json:"reason,omitempty"`
 	HeldUntil time.Time `json:"held_until,omitzero"` // withdrawals wait until then
+	// NewPassword says that the old password does not work any more.
+	NewPassword bool `json:"new_password,omitempty"`
 }
 
 // FreezeLink is the link that was asked for on the logged-out page.
@@ -359,6 +361,9 @@ func (v Restored) letter() letter {
 	lead := []string{"Your account is open again. Sessions and keys from before do not come back by themselves."}
 	if !v.HeldUntil.IsZero() {
 		lead = append(lead, "Withdrawals stay held until "+moment(v.HeldUntil)+".")
+	}
+	if v.NewPassword {
+		lead = append(lead, "Your old password does not work any more, because somebody else may know it. Open our site yourself, choose \"Forgot the password?\" and set a new one.")
 	}
 	facts := []fact{{"When", moment(v.At)}, {"By", "our staff, two people"}}
 	if v.Reason != "" {

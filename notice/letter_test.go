@@ -36,7 +36,7 @@ func every(e Event, s string) []Vars {
 		KeyCreated{e, s, s, []string{"read", s}, []string{s, "192.0.2.1"}, soon},
 		WithdrawalRequested{e, s, s, s, s},
 		AddressChanged{e, "mail address", s, s, true},
-		Frozen{e, s}, RestoreProposed{e, s}, Restored{e, s, soon}, FreezeLink{e, soon},
+		Frozen{e, s}, RestoreProposed{e, s}, Restored{e, s, soon, true}, FreezeLink{e, soon},
 		SignInCode{e, "482 913", 10 * time.Minute},
 		PasswordCode{e, "4829 1357", 10 * time.Minute},
 		SignBalanceFell{e, s, "1.2", "0.7", 41, 20},

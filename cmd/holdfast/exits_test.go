@@ -82,7 +82,7 @@ func staysClosed(name string) bool {
 func (e *frozen) restore(t *testing.T) {
 	t.Helper()
 	g := e.holds.house.guard
-	plan, err := g.Propose(t.Context(), evidence.Actor{Kind: evidence.Operator, ID: operatorA}, e.id, "the holder came with a passport")
+	plan, err := g.Propose(t.Context(), evidence.Actor{Kind: evidence.Operator, ID: operatorA}, e.id, "the holder came with a passport", false)
 	must(t, err)
 	_, err = g.Approve(t.Context(), evidence.Actor{Kind: evidence.Operator, ID: operatorB}, plan.ID)
 	must(t, err)
@@ -417,7 +417,7 @@ func (e *frozen) rows() []exitRow {
 		one := evidence.Actor{Kind: evidence.Operator, ID: operatorA}
 		if e.plan.ID == "" {
 			var err error
-			if e.plan, err = e.holds.house.guard.Propose(ctx, one, e.id, "the caller knew the name of a pet"); err != nil {
+			if e.plan, err = e.holds.house.guard.Propose(ctx, one, e.id, "the caller knew the name of a pet", false); err != nil {
 				return err
 			}
 		}

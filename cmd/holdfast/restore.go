@@ -19,16 +19,22 @@ type restoreCmd struct {
 }
 
 type proposeCmd struct {
-	desk    `embed:""`
-	Account string `arg:"" help:"The account's id or one of its mail addresses."`
-	Reason  string `required:"" help:"How you know that it is the holder who asks. The holder is mailed it."`
-	Yes     bool   `help:"Do it. Without it, the command says what it would do."`
+	desk         `embed:""`
+	Account      string `arg:"" help:"The account's id or one of its mail addresses."`
+	Reason       string `required:"" help:"How you know that it is the holder who asks. The holder is mailed it."`
+	KeepPassword bool   `help:"Let the password of before the freeze go on working. Without it the holder has to choose a new one by mail: whoever stole the old one would be back at once."`
+	Yes          bool   `help:"Do it. Without it, the command says what it would do."`
 }
 
 type approveCmd struct {
 	desk `embed:""`
 	Plan string `arg:"" help:"Id of the proposal."`
 	Yes  bool   `help:"Do it. Without it, the command says what it would do."`
+}
+
+type proposeArgs struct {
+	freezeArgs
+	KeepPassword bool `json:"keep_password"`
 }
 
 type approveArgs struct {
@@ -50,7 +56,7 @@ type planReply struct {
 // Run proposes and prints the proposal's id.
 func (p proposeCmd) Run(ctx context.Context, c console) error {
 	var r planReply
-	if err := p.ask(ctx, "propose", freezeArgs{p.Account, p.Reason, p.Yes}, &r); err != nil {
+	if err := p.ask(ctx, "propose", proposeArgs{freezeArgs{p.Account, p.Reason, p.Yes}, p.KeepPassword}, &r); err != nil {
 		return err
 	}
 	if err := r.show(c); err != nil {
@@ -76,7 +82,7 @@ func (a approveCmd) Run(ctx context.Context, c console) error {
 }
 
 func (s *socket) propose(ctx context.Context, by operator, raw json.RawMessage) (any, error) {
-	args, err := read[freezeArgs](raw)
+	args, err := read[proposeArgs](raw)
 	if err != nil {
 		return nil, err
 	}
@@ -101,12 +107,13 @@ func (s *socket) propose(ctx context.Context, by operator, raw json.RawMessage) 
 	r.Plan = []string{
 		fmt.Sprintf("propose to end the freeze of account %s, in your name: %s", id, by.ID),
 		"mail the reason to every address that it had in the last 30 days",
+		passwordWords(args.KeepPassword),
 		"nothing opens before another operator approves",
 	}
 	if !args.Yes {
 		return r, nil
 	}
-	plan, err := s.house.guard.Propose(ctx, by.Actor, id, args.Reason)
+	plan, err := s.house.guard.Propose(ctx, by.Actor, id, args.Reason, args.KeepPassword)
 	if err != nil {
 		return nil, err
 	}
@@ -138,6 +145,7 @@ func (s *socket) approve(ctx context.Context, by operator, raw json.RawMessage) 
 		fmt.Sprintf("end the freeze of account %s", plan.Account),
 		fmt.Sprintf("proposed by %s at %s: %s", plan.ProposedBy, plan.ProposedAt.Format(clock), oneLine(plan.Reason)),
 		"sign-in and trading open at once; withdrawals and transfers stay held for " + r.Held,
+		passwordWords(plan.KeepPassword),
 		"API keys stay suspended until the holder enables them",
 	}
 	if !args.Yes {
@@ -158,4 +166,12 @@ func oneLine(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// passwordWords says what a restore does with the password.
+func passwordWords(keep bool) string {
+	if keep {
+		return "the password of before the freeze goes on working, for whoever knows it"
+	}
+	return "a password that was not replaced during the freeze stops working; the holder chooses a new one by mail"
 }

@@ -139,7 +139,7 @@ func (e *evening) welcome(frozen bool) {
 func (e *evening) howToRestore() {
 	fmt.Fprintf(e.c.out, `
 To restore it, two operators are needed, each with a key of their own:
-  %[1]s restore propose %[2]s --state %[3]s --key %[4]s --reason "spoke to the holder in person" --yes
+  %[1]s restore propose %[2]s --state %[3]s --key %[4]s --reason "spoke to the holder in person" --keep-password --yes
   %[1]s restore approve PLAN --state %[3]s --key %[5]s --yes     (PLAN is what propose printed)
 Withdrawals stay held for 48 hours after that, and the stolen key stays suspended.
 

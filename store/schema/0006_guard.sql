@@ -81,5 +81,6 @@ CREATE TABLE restore_plan (
     proposed_at BIGINT NOT NULL,
     approved_by TEXT NOT NULL,
     approved_at BIGINT NOT NULL,
+    keep_password BOOLEAN NOT NULL, -- the old password goes on working; without it the holder chooses a new one
     PRIMARY KEY (account_id, plan_id)
 );

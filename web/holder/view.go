@@ -64,6 +64,7 @@ func (v view) said() []page.Banner {
 // saids is what a page says after a press that led back to it. The address carries the code,
 // never the words.
 var saids = map[string]string{
+	"not-frozen":      "You are signed out here, so nothing was frozen yet. Freeze below.",
 	"already":         "Your account was already frozen. Nothing can leave it.",
 	"signed-out":      "You are signed out.",
 	"device-removed":  "Removed. That device is signed out.",

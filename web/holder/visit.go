@@ -34,6 +34,10 @@ func (p *Pages) in(serve func(http.ResponseWriter, *http.Request, *visit)) http.
 				p.fail(w, r, nil, err)
 				return
 			}
+			if r.Method == http.MethodPost && r.URL.Path == "/freeze" {
+				done(w, r, "/emergency", "not-frozen") // whoever pressed must not believe that it is done
+				return
+			}
 			http.Redirect(w, r, "/sign-in", http.StatusSeeOther)
 			return
 		}

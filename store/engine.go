@@ -91,10 +91,56 @@ func openPostgreSQL(_ context.Context, c Config) (*shared, error) {
 	cfg.RuntimeParams["idle_in_transaction_session_timeout"] = strconv.FormatInt(c.IdleInTransaction.Milliseconds(), 10)
 	cfg.RuntimeParams["timezone"] = "UTC"
 	cfg.RuntimeParams["application_name"] = "holdfast"
+	s := &shared{engine: PostgreSQL}
+	cfg.OnNotice = func(conn *pgconn.PgConn, n *pgconn.Notice) {
+		if strings.HasPrefix(n.Code, "01") {
+			s.warnings.Store(conn, n.Message)
+		}
+	}
 	pool := stdlib.OpenDB(*cfg)
 	pool.SetMaxOpenConns(c.Connections)
 	pool.SetMaxIdleConns(c.Connections)
-	return &shared{engine: PostgreSQL, write: pool, read: pool, jobs: riverdatabasesql.New(pool)}, nil
+	s.write, s.read, s.jobs = pool, pool, riverdatabasesql.New(pool)
+	return s, nil
+}
+
+// begin begins a transaction. warning, asked after the commit, returns what PostgreSQL warned of
+// meanwhile: a commit whose wait for a standby was cancelled succeeds with a warning (SQLSTATE class
+// 01) and is not where it was promised to be (guarantee, rule 14). release gives the connection back.
+func (s *shared) begin(ctx context.Context, pool *sql.DB, opts *sql.TxOptions) (tx *sql.Tx, warning func() string, release func(), err error) {
+	if s.engine != PostgreSQL || opts != nil && opts.ReadOnly {
+		tx, err = pool.BeginTx(ctx, opts)
+		return tx, func() string { return "" }, func() {}, err
+	}
+	conn, err := pool.Conn(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	said := ""
+	take := func(driver any) error {
+		c, ok := driver.(*stdlib.Conn)
+		if !ok {
+			return fmt.Errorf("store: %T is not a connection of pgx", driver)
+		}
+		said = ""
+		if w, ok := s.warnings.LoadAndDelete(c.Conn().PgConn()); ok {
+			said, _ = w.(string)
+		}
+		return nil
+	}
+	if err = conn.Raw(take); err == nil { // what another transaction was warned of is not ours
+		tx, err = conn.BeginTx(ctx, opts)
+	}
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, conn.Close())
+	}
+	warning = func() string {
+		if err := conn.Raw(take); err != nil {
+			return err.Error() // the connection is gone with what it had to say
+		}
+		return said
+	}
+	return tx, warning, func() { _ = conn.Close() }, nil
 }
 
 // checkDurable refuses settings under which an acknowledged change could be forgotten

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -61,6 +62,7 @@ type shared struct {
 	keys       *Keyset
 	jobs       riverdriver.Driver[*sql.Tx]
 	unlock     func() error
+	warnings   sync.Map // *pgconn.PgConn to the text of its last warning
 	statements atomic.Int64
 }
 
@@ -288,10 +290,11 @@ func (db *DB) retry(ctx context.Context, house bool, f func(*Tx) error) error {
 }
 
 func (db *DB) run(ctx context.Context, pool *sql.DB, opts *sql.TxOptions, house bool, f func(*Tx) error) error {
-	raw, err := pool.BeginTx(ctx, opts)
+	raw, warning, release, err := db.shared.begin(ctx, pool, opts)
 	if err != nil {
 		return fmt.Errorf("store: begin: %w", err)
 	}
+	defer release()
 	tx := &Tx{tx: raw, db: db, now: db.Now(), house: house}
 	if err := f(tx); err != nil {
 		_ = raw.Rollback() // the first failure is the one worth telling
@@ -302,6 +305,9 @@ func (db *DB) run(ctx context.Context, pool *sql.DB, opts *sql.TxOptions, house 
 			return fmt.Errorf("store: commit: %w", err)
 		}
 		return fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+	}
+	if said := warning(); said != "" {
+		return fmt.Errorf("%w: the server warned: %s", ErrUnknownOutcome, said)
 	}
 	for _, after := range tx.after {
 		after()

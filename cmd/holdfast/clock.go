@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"holdfast/evidence"
+	"holdfast/fault"
 	"holdfast/permit"
 )
 
@@ -224,6 +225,9 @@ func (s *socket) clock(ctx context.Context, by operator, raw json.RawMessage) (a
 	}
 	if err := mustProve(by); err != nil {
 		return nil, err
+	}
+	if r.Jumped == 0 {
+		return nil, fault.New(fault.Conflict, "clock_steady", "The clock has not jumped. There is nothing to accept.")
 	}
 	r.Plan = []string{fmt.Sprintf("trust the system's clock again, which has jumped by %s", r.Jumped), "holds and waits that end by it then end"}
 	if !args.Yes {

@@ -69,7 +69,7 @@ var fixed = []struct{ what, value, accident string }{
 	{"Freeze code", "four groups of five characters, 95 random bits and a check character", "One that is short can be guessed; one without a check character is mistyped at night."},
 	{"Password", "12 characters, upper and lower case, digit, symbol", "Shorter ones are guessed from a stolen database in hours."},
 	{"Lanes of a password hash", "1, in a pool that is bounded", "A flood of sign-ins would take every processor, and freezing with it."},
-	{"Sign-in attempts", "10 for an account in 15 minutes, the same for an address that has none", "Passwords would be guessed; and a limit that only real accounts have tells who has one."},
+	{"Sign-in attempts", "10 wrong ones for an account in 15 minutes, the same for an address that has none; a remembered device has 10 of its own", "Passwords would be guessed; and a limit that only real accounts have tells who has one."},
 	{"Freeze with a right proof", "never limited", "A thief who floods the account would keep its holder from closing it."},
 	{"Plain HTTP", "on loopback, or with --behind-proxy", "Passwords and freeze links would cross the network in clear."},
 	{"Mailbox page", "demonstration on loopback only", "Whoever can open it can read every link."},

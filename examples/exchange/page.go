@@ -168,11 +168,11 @@ func (x *Exchange) refuse(w http.ResponseWriter, r *http.Request, err error) {
 			x.notice(w, http.StatusForbidden, title, no.decision.GetSentence(), false)
 		default:
 			http.SetCookie(w, endCookie(sessionCookie))
-			x.notice(w, http.StatusUnauthorized, "You are signed out", "Please sign in again.", false)
+			x.notice(w, http.StatusUnauthorized, "You are signed out", "Sign in again.", false)
 		}
 	case errors.Is(err, errUnavailable):
 		x.notice(w, http.StatusServiceUnavailable, "We cannot do this right now",
-			"We could not check your account's protection, so nothing was done. Please try again in a minute.", false)
+			"We could not check your account's protection, so nothing was done. Try again in a minute.", false)
 	default:
 		x.log.Error("page request failed", "path", r.URL.Path, "error", err)
 		x.notice(w, http.StatusInternalServerError, "Something went wrong",
@@ -194,13 +194,13 @@ func (x *Exchange) beginSignIn(w http.ResponseWriter, r *http.Request) {
 // finishSignIn redeems the one-time code that Holdfast sent the browser back with.
 func (x *Exchange) finishSignIn(w http.ResponseWriter, r *http.Request) {
 	if _, err := r.Cookie(beginCookie); err != nil {
-		x.notice(w, http.StatusBadRequest, "Sign-in was not finished", "Please start again from this page.", false)
+		x.notice(w, http.StatusBadRequest, "Sign-in was not finished", "Start again from this page.", false)
 		return
 	}
 	http.SetCookie(w, endCookie(beginCookie))
 	code := r.URL.Query().Get("code")
 	if code == "" || len(code) > 512 {
-		x.notice(w, http.StatusBadRequest, "Sign-in was not finished", "Please start again from this page.", false)
+		x.notice(w, http.StatusBadRequest, "Sign-in was not finished", "Start again from this page.", false)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), x.cfg.HoldfastTimeout)
@@ -208,7 +208,7 @@ func (x *Exchange) finishSignIn(w http.ResponseWriter, r *http.Request) {
 	answer, err := x.cfg.SignIn.Redeem(ctx, connect.NewRequest(&holdfastv1.RedeemRequest{Code: code}))
 	if err != nil {
 		x.log.Info("sign-in code was not redeemed", "error", err)
-		x.notice(w, http.StatusForbidden, "Sign-in was not finished", "The code has run out or was used. Please sign in again.", false)
+		x.notice(w, http.StatusForbidden, "Sign-in was not finished", "The code has run out or was used. Sign in again.", false)
 		return
 	}
 	m := answer.Msg

@@ -11,7 +11,7 @@ import (
 // returns false when there is nothing to do.
 func (x *Exchange) form(w http.ResponseWriter, r *http.Request, exit string) (visitor, bool) {
 	if err := r.ParseForm(); err != nil {
-		x.notice(w, http.StatusBadRequest, "The form could not be read", "Please go back and try again.", true)
+		x.notice(w, http.StatusBadRequest, "The form could not be read", "Go back and try again.", true)
 		return visitor{}, false
 	}
 	v, err := x.visitorOf(r, exit)
@@ -83,7 +83,7 @@ func (x *Exchange) postCancel(w http.ResponseWriter, r *http.Request) {
 
 func (x *Exchange) postWithdraw(w http.ResponseWriter, r *http.Request) {
 	if err := r.ParseForm(); err != nil {
-		x.notice(w, http.StatusBadRequest, "The form could not be read", "Please go back and try again.", true)
+		x.notice(w, http.StatusBadRequest, "The form could not be read", "Go back and try again.", true)
 		return
 	}
 	p := asParams(r, "coin", "amount", "address")

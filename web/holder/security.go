@@ -99,7 +99,7 @@ func phoneSetting(v view, phone string, wrong map[string]string) *settingPage {
 
 func mailSetting(v view, mail string, wrong map[string]string) *settingPage {
 	f := mailField("mail", mail, wrong["mail"])
-	f.Label, f.Hint = "New mail address", "We write to it. Nothing changes until you press the link in that mail."
+	f.Label, f.Hint = "New mail address", "We write to it. Nothing changes until you open the link in that mail and press the button."
 	return setting(v, "Mail address", "/security/mail", "Your address until now is told, with a freeze link. After the change, withdrawals wait.", "Ask for the change", wrong, f)
 }
 

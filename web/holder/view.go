@@ -78,7 +78,7 @@ var saids = map[string]string{
 	"sign-dismissed":  "Thank you. We have noted that it was you.",
 	"limit":           "Saved.",
 	"phone":           "Saved.",
-	"mail-asked":      "We have written to the new address. Nothing changes until the link in that mail is pressed.",
+	"mail-asked":      "We have written to the new address. Nothing changes until the button behind the link in that mail is pressed.",
 	"mail-changed":    "Your mail address is changed. Sign in with it.",
 	"frozen":          "Your account is frozen, so nobody can sign in. A mailed code opens a protected view, where you can see and close.",
 }

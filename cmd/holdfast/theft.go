@@ -213,7 +213,7 @@ func (t *thief) visitExchange(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	back, err := t.browser.post(ctx, t.pages+"/sign-in/go-on", url.Values{"return_to": {to.Query().Get("return_to")}})
+	back, err := t.browser.post(ctx, t.pages+"/sign-in/go-on", url.Values{"return_to": {to.Query().Get("return_to")}, "state": {to.Query().Get("state")}})
 	if err != nil {
 		return err
 	}

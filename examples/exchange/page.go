@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/subtle"
 	"database/sql"
 	"embed"
 	"encoding/hex"
@@ -185,15 +186,19 @@ func endCookie(name string) *http.Cookie {
 }
 
 func (x *Exchange) beginSignIn(w http.ResponseWriter, r *http.Request) {
-	http.SetCookie(w, &http.Cookie{Name: beginCookie, Value: newID(), Path: "/", MaxAge: 900, HttpOnly: true, Secure: true,
+	state := newID()
+	http.SetCookie(w, &http.Cookie{Name: beginCookie, Value: state, Path: "/", MaxAge: 900, HttpOnly: true, Secure: true,
 		SameSite: http.SameSiteLaxMode})
 	back := strings.TrimSuffix(x.cfg.PublicURL, "/") + "/callback"
-	http.Redirect(w, r, strings.TrimSuffix(x.cfg.HoldfastPages, "/")+"/sign-in?return_to="+url.QueryEscape(back), http.StatusSeeOther)
+	http.Redirect(w, r, strings.TrimSuffix(x.cfg.HoldfastPages, "/")+"/sign-in?return_to="+url.QueryEscape(back)+"&state="+url.QueryEscape(state), http.StatusSeeOther)
 }
 
-// finishSignIn redeems the one-time code that Holdfast sent the browser back with.
+// finishSignIn redeems the one-time code that Holdfast sent the browser back with. The state must be
+// the one that this browser was sent away with: otherwise somebody could have it follow a link of
+// their own and sign in to their account.
 func (x *Exchange) finishSignIn(w http.ResponseWriter, r *http.Request) {
-	if _, err := r.Cookie(beginCookie); err != nil {
+	begun, err := r.Cookie(beginCookie)
+	if err != nil || begun.Value == "" || subtle.ConstantTimeCompare([]byte(begun.Value), []byte(r.URL.Query().Get("state"))) != 1 {
 		x.notice(w, http.StatusBadRequest, "Sign-in was not finished", "Start again from this page.", false)
 		return
 	}

@@ -55,10 +55,12 @@ func (r *rig) signIn(account string) *browser {
 	r.t.Helper()
 	b := &browser{r: r, cookies: map[string]string{}}
 	resp, _ := b.do("GET", "/sign-in", nil)
-	if got, want := resp.Header.Get("Location"), "http://holdfast.test/sign-in?return_to=https%3A%2F%2Flocalhost%2Fcallback"; got != want {
-		r.t.Fatalf("sent to %s, want %s", got, want)
+	sent, want := resp.Header.Get("Location"), "http://holdfast.test/sign-in?return_to=https%3A%2F%2Flocalhost%2Fcallback&state="
+	state, ok := strings.CutPrefix(sent, want)
+	if !ok || len(state) < 20 {
+		r.t.Fatalf("sent to %s, want %s and a state", sent, want)
 	}
-	resp, body := b.do("GET", "/callback?code="+r.hold.Code(account), nil)
+	resp, body := b.do("GET", "/callback?code="+r.hold.Code(account)+"&state="+state, nil)
 	if resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/wallet" {
 		r.t.Fatalf("callback: %d %s", resp.StatusCode, body)
 	}
@@ -127,6 +129,11 @@ func TestPagesRefuseStrangers(t *testing.T) {
 	// A link made by someone else does not sign this browser in.
 	if resp, _ := stranger.do("GET", "/callback?code="+r.hold.Code(account), nil); resp.StatusCode != http.StatusBadRequest {
 		t.Errorf("callback out of the blue: %d", resp.StatusCode)
+	}
+	// Nor does one that comes while it is on its way to sign in by itself.
+	stranger.do("GET", "/sign-in", nil)
+	if resp, _ := stranger.do("GET", "/callback?code="+r.hold.Code(account)+"&state=another", nil); resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("callback with another's state: %d", resp.StatusCode)
 	}
 	if resp, _ := stranger.do("POST", "/faucet", url.Values{"token": {"x"}}); resp.StatusCode == http.StatusSeeOther {
 		t.Error("there is a faucet without Config.Faucet")

@@ -2,6 +2,7 @@ package holder_test
 
 import (
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 	"testing"
@@ -176,6 +177,11 @@ func TestSignInGoesOnOnlyToRegisteredPlatforms(t *testing.T) {
 		b.leads(b.post("/sign-in", "return_to", "https://exchange.test/callback", "mail", holderMail, "password", password), "https://exchange.test/callback?code=")
 		b.shows(b.get("/sign-in?return_to=https://exchange.test/callback"), 200, "Go on to exchange?")
 		b.leads(b.post("/sign-in/go-on", "return_to", "https://exchange.test/callback"), "https://exchange.test/callback?code=")
+		went := b.post("/sign-in/go-on", "return_to", "https://exchange.test/callback", "state", "a-State_1.~").to()
+		if u, err := url.Parse(went); err != nil || u.Query().Get("state") != "a-State_1.~" || u.Query().Get("code") == "" {
+			t.Errorf("the platform's own state came back in %q, %v", went, err)
+		}
+		b.shows(b.get("/sign-in?return_to=https://exchange.test/callback&state=a%20b"), 422)
 		b.leads(b.post("/freeze"), "/freeze")
 		b.shows(b.post("/sign-in/go-on", "return_to", "https://exchange.test/callback"), 403)
 	})

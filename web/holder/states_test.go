@@ -285,17 +285,17 @@ func states() []state {
 		return codeSheet(me.frame("", ""), me.Mail, printed, now, "https://holdfast.test/emergency", page.Button{Label: "I have it on paper"}.Quiet().To("/"))
 	})
 	add("GET /sign-in", "sign-in", false,
-		"usual", func() page.Framed { return signIn(guest, "", "", "", "") },
+		"usual", func() page.Framed { return signIn(guest, "", "", onward{}) },
 		"failed", func() page.Framed {
-			return signIn(guest, "holder@holdfast.test", "The mail address or the password is not right.", "", "")
+			return signIn(guest, "holder@holdfast.test", "The mail address or the password is not right.", onward{})
 		},
 		"platform", func() page.Framed {
-			return signIn(guest, "", "", "exchange", "https://exchange.test/callback")
+			return signIn(guest, "", "", onward{Service: "exchange", To: "https://exchange.test/callback"})
 		},
 		"rtl", func() page.Framed {
-			return signIn(guest.with(func(v *view) { v.Dir = "rtl"; v.Said = "signed-out" }), "", "", "", "")
+			return signIn(guest.with(func(v *view) { v.Dir = "rtl"; v.Said = "signed-out" }), "", "", onward{})
 		})
-	add("GET /sign-in", "go-on", true, "signed-in", func() page.Framed { return goOn(me, "exchange", "https://exchange.test/callback") })
+	add("GET /sign-in", "go-on", true, "signed-in", func() page.Framed { return goOn(me, onward{Service: "exchange", To: "https://exchange.test/callback"}) })
 	add("GET /code", "code", false, "usual", func() page.Framed { return codeAsk(guest, "", "") })
 	add("GET /code/enter", "code", false,
 		"usual", func() page.Framed { return codeEnter(guest, "") },

@@ -31,6 +31,7 @@ type commands struct {
 	Init   initCmd   `cmd:"" help:"Make the key file and say what to back up."`
 	Serve  serveCmd  `cmd:"" help:"Run the server."`
 	Config configCmd `cmd:"" help:"Print every setting: its default and the accident it prevents."`
+	Unsent unsentCmd `cmd:"" help:"List the mails that have not left, and why."`
 	DKIM   dkimCmd   `cmd:"" name:"dkim" help:"Print the DNS records by which receivers believe our mails."`
 
 	Freeze  freezeCmd  `cmd:"" help:"Close every exit of an account."`

@@ -84,6 +84,7 @@ func (s *socket) server() *http.Server {
 	mux.Handle("POST /v1/operator-add", s.verb("operator-add", s.addOperator))
 	mux.Handle("POST /v1/operator-list", s.verb("operator-list", s.listOperators))
 	mux.Handle("POST /v1/operator-remove", s.verb("operator-remove", s.removeOperator))
+	mux.Handle("POST /v1/unsent", s.verb("unsent", s.unsent))
 	mux.Handle("POST /v1/dkim", s.verb("dkim", s.dkim))
 	return &http.Server{
 		Handler:           mux,

@@ -104,17 +104,25 @@ func openPostgreSQL(_ context.Context, c Config) (*shared, error) {
 	return s, nil
 }
 
-// begin begins a transaction. warning, asked after the commit, returns what PostgreSQL warned of
-// meanwhile: a commit whose wait for a standby was cancelled succeeds with a warning (SQLSTATE class
-// 01) and is not where it was promised to be (guarantee, rule 14). release gives the connection back.
-func (s *shared) begin(ctx context.Context, pool *sql.DB, opts *sql.TxOptions) (tx *sql.Tx, warning func() string, release func(), err error) {
+// begun is a transaction with what is to be asked and done after its end.
+type begun struct {
+	tx *sql.Tx
+	// warning returns what PostgreSQL warned of during the transaction: a commit whose wait for a
+	// standby was cancelled succeeds with a warning (SQLSTATE class 01) and is not where it was
+	// promised to be (guarantee, rule 14).
+	warning func() string
+	// release gives the connection back.
+	release func()
+}
+
+func (s *shared) begin(ctx context.Context, pool *sql.DB, opts *sql.TxOptions) (begun, error) {
 	if s.engine != PostgreSQL || opts != nil && opts.ReadOnly {
-		tx, err = pool.BeginTx(ctx, opts)
-		return tx, func() string { return "" }, func() {}, err
+		tx, err := pool.BeginTx(ctx, opts)
+		return begun{tx, func() string { return "" }, func() {}}, err
 	}
 	conn, err := pool.Conn(ctx)
 	if err != nil {
-		return nil, nil, nil, err
+		return begun{}, err
 	}
 	said := ""
 	take := func(driver any) error {
@@ -128,19 +136,20 @@ func (s *shared) begin(ctx context.Context, pool *sql.DB, opts *sql.TxOptions) (
 		}
 		return nil
 	}
+	var tx *sql.Tx
 	if err = conn.Raw(take); err == nil { // what another transaction was warned of is not ours
 		tx, err = conn.BeginTx(ctx, opts)
 	}
 	if err != nil {
-		return nil, nil, nil, errors.Join(err, conn.Close())
+		return begun{}, errors.Join(err, conn.Close())
 	}
-	warning = func() string {
+	warning := func() string {
 		if err := conn.Raw(take); err != nil {
 			return err.Error() // the connection is gone with what it had to say
 		}
 		return said
 	}
-	return tx, warning, func() { _ = conn.Close() }, nil
+	return begun{tx, warning, func() { _ = conn.Close() }}, nil
 }
 
 // checkDurable refuses settings under which an acknowledged change could be forgotten

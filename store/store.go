@@ -290,24 +290,27 @@ func (db *DB) retry(ctx context.Context, house bool, f func(*Tx) error) error {
 }
 
 func (db *DB) run(ctx context.Context, pool *sql.DB, opts *sql.TxOptions, house bool, f func(*Tx) error) error {
-	raw, warning, release, err := db.shared.begin(ctx, pool, opts)
+	b, err := db.shared.begin(ctx, pool, opts)
 	if err != nil {
 		return fmt.Errorf("store: begin: %w", err)
 	}
-	defer release()
-	tx := &Tx{tx: raw, db: db, now: db.Now(), house: house}
+	sound := false
+	defer func() { // also when f panics, so that no row stays locked
+		if !sound {
+			_ = b.tx.Rollback() // the first failure is the one worth telling
+			b.release()
+		}
+	}()
+	tx := &Tx{tx: b.tx, db: db, now: db.Now(), house: house}
 	if err := f(tx); err != nil {
-		_ = raw.Rollback() // the first failure is the one worth telling
 		return err
 	}
-	if err := commit(raw); err != nil {
+	sound = true
+	if err := commit(b); err != nil {
 		if commitRefused(err) {
 			return fmt.Errorf("store: commit: %w", err)
 		}
 		return fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
-	}
-	if said := warning(); said != "" {
-		return fmt.Errorf("%w: the server warned: %s", ErrUnknownOutcome, said)
 	}
 	for _, after := range tx.after {
 		after()

@@ -103,5 +103,23 @@ func (h *house) plant(ctx context.Context, box *postbox, p *person, address, age
 		return fmt.Errorf("plant %s: %w", p.Mail, err)
 	}
 	p.KeyID, p.Secret = key.Key.ID, key.Secret.Reveal()
-	return nil
+	return h.mailed(ctx)
+}
+
+// mailed waits until no mail is left to send. One of the past that the present server would send
+// carries a link that has expired.
+func (h *house) mailed(ctx context.Context) error {
+	every := time.NewTicker(5 * time.Millisecond)
+	defer every.Stop()
+	for {
+		left, err := h.post.Unsent(ctx, 1)
+		if err != nil || len(left) == 0 {
+			return err
+		}
+		select {
+		case <-every.C:
+		case <-ctx.Done():
+			return fmt.Errorf("plant: a mail of kind %s is not sent: %w", left[0].Kind, ctx.Err())
+		}
+	}
 }
